@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+#![deny(clippy::unwrap_used)]
+
+pub mod commit;
+
+pub use commit::{Boundary, CommitError, Range};

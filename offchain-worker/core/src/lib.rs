@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+#![deny(clippy::unwrap_used)]
+
+pub mod error;
+pub mod keys;
+pub mod ports;
+
+pub use error::{Classified, Fault};
+pub use keys::{verify, Signer};

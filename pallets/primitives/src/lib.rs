@@ -13,6 +13,7 @@ pub mod money;
 pub mod receipt;
 pub mod session;
 pub mod span;
+pub mod views;
 
 #[cfg(feature = "frame")]
 pub mod runtime_api;

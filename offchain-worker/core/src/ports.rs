@@ -1,0 +1,462 @@
+//! The world as a worker or client needs it. Each trait has one real implementation in its own
+//! crate, and one in `quipu-testkit`.
+
+use crate::{error::Classified, error::Fault, keys::Signer};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use quipu_primitives::{
+    job::FinishReason,
+    views::{JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
+    AccountBytes, Balance, Digest, JobId, Manifest, NodeId, SessionId, SignatureBytes, Span,
+    SubnetId, Voucher,
+};
+use quipu_protocol::{Activations, FrameError, Request, Response};
+use std::sync::Arc;
+use std::time::Duration;
+
+// --- the chain ---------------------------------------------------------------------------------
+
+/// What can be submitted. One variant for each extrinsic that workers and clients use.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// `subnets.register_subnet`, by the creator.
+    RegisterSubnet(Box<Manifest>),
+    /// `subnets.register_node`, by the coldkey.
+    RegisterNode {
+        /// Subnet to register in.
+        subnet: SubnetId,
+        /// Key that signs its work.
+        hotkey: AccountBytes,
+        /// Multihash bytes of its libp2p peer id.
+        peer_id: Vec<u8>,
+    },
+    /// `subnets.join`, by the hotkey or coldkey.
+    Join {
+        /// The node.
+        node: NodeId,
+        /// Blocks it will serve.
+        span: Span,
+        /// Price per position and block.
+        price: Balance,
+        /// Digest of one of the manifest's profiles.
+        profile: Digest,
+    },
+    /// `subnets.leave`, by the hotkey or coldkey.
+    Leave {
+        /// The node.
+        node: NodeId,
+    },
+    /// `subnets.remove_node`, by the coldkey.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// `staking.bond`, by the coldkey.
+    Bond {
+        /// The node.
+        node: NodeId,
+        /// How much more.
+        amount: Balance,
+    },
+    /// `staking.unbond`, by the coldkey.
+    Unbond {
+        /// The node.
+        node: NodeId,
+        /// How much less.
+        amount: Balance,
+    },
+    /// `staking.withdraw`, by anyone.
+    Withdraw {
+        /// The node.
+        node: NodeId,
+    },
+    /// `inference.open_session`, by the consumer.
+    OpenSession {
+        /// Subnet that serves.
+        subnet: SubnetId,
+        /// sr25519 key that signs vouchers.
+        session_key: AccountBytes,
+        /// Most that each server may earn, stand-bys included.
+        caps: Vec<(NodeId, Balance)>,
+        /// Blocks until it expires.
+        duration: u32,
+        /// Commitment to the client's sampling nonce.
+        seed_commitment: Digest,
+        /// Who brought the consumer.
+        integrator: Option<AccountBytes>,
+    },
+    /// `inference.settle`, by the consumer.
+    Settle {
+        /// The session.
+        session: SessionId,
+        /// The last voucher of each server that served.
+        vouchers: Vec<(Voucher, SignatureBytes)>,
+        /// [`quipu_primitives::receipt::receipt_root`] over the servers' heads.
+        receipt_root: Digest,
+    },
+    /// `inference.redeem`, by anyone.
+    Redeem {
+        /// A voucher higher than what the chain knows.
+        voucher: Voucher,
+        /// The session key's signature.
+        signature: SignatureBytes,
+    },
+    /// `inference.close_expired`, by anyone.
+    CloseExpired {
+        /// The session.
+        session: SessionId,
+    },
+    /// `inference.finalize`, by anyone.
+    Finalize {
+        /// The session.
+        session: SessionId,
+    },
+    /// `inference.request`, by a dApp.
+    RequestJob {
+        /// Subnet asked.
+        subnet: SubnetId,
+        /// UTF-8.
+        prompt: Vec<u8>,
+        /// Most tokens of the answer.
+        max_tokens: u32,
+        /// What the answer pays.
+        fee: Balance,
+    },
+    /// `inference.submit_result`, by the assigned server's hotkey.
+    SubmitResult {
+        /// The job.
+        job: JobId,
+        /// UTF-8.
+        answer: Vec<u8>,
+        /// How it ended.
+        finish: FinishReason,
+        /// The session the server ran for it.
+        session: SessionId,
+        /// That session's receipt root.
+        receipt_root: Digest,
+    },
+    /// `inference.refund_job`, by anyone after the deadline.
+    RefundJob {
+        /// The job.
+        job: JobId,
+    },
+    /// `balances.transfer_keep_alive`.
+    Transfer {
+        /// Receiver.
+        to: AccountBytes,
+        /// How much.
+        amount: Balance,
+    },
+}
+
+/// Something that happened on chain, in a finalised block or in the block of an extrinsic.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChainEvent {
+    /// A new finalised block. Sent once for each, after the block's other events.
+    Finalized {
+        /// Its number.
+        number: u32,
+        /// Its hash.
+        hash: Digest,
+    },
+    /// `subnets.SubnetRegistered`.
+    SubnetRegistered {
+        /// Id it was given.
+        subnet: SubnetId,
+    },
+    /// `subnets.NodeRegistered`.
+    NodeRegistered {
+        /// Id it was given.
+        node: NodeId,
+        /// Its subnet.
+        subnet: SubnetId,
+    },
+    /// The roster of a subnet changed: a seat was taken, changed or left, or keys were swapped.
+    RosterChanged {
+        /// The subnet.
+        subnet: SubnetId,
+    },
+    /// `inference.SessionOpened`.
+    SessionOpened {
+        /// Id it was given.
+        session: SessionId,
+        /// Its subnet.
+        subnet: SubnetId,
+    },
+    /// The session was settled, or expired.
+    SessionSettling {
+        /// The session.
+        session: SessionId,
+    },
+    /// `inference.ServerPaid`.
+    ServerPaid {
+        /// The session.
+        session: SessionId,
+        /// The server.
+        node: NodeId,
+        /// What reached its owner.
+        amount: Balance,
+    },
+    /// `inference.SessionClosed`.
+    SessionClosed {
+        /// The session.
+        session: SessionId,
+        /// What all servers got.
+        paid: Balance,
+        /// What the consumer got back.
+        refunded: Balance,
+    },
+    /// `inference.JobRequested`.
+    JobRequested {
+        /// The job.
+        job: JobId,
+        /// Its subnet.
+        subnet: SubnetId,
+        /// The server that must answer.
+        node: NodeId,
+    },
+    /// `inference.JobDone`.
+    JobDone {
+        /// The job.
+        job: JobId,
+    },
+    /// `inference.JobRefunded`.
+    JobRefunded {
+        /// The job.
+        job: JobId,
+    },
+}
+
+/// Where an extrinsic went in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Included {
+    /// Number of the block.
+    pub number: u32,
+    /// Hash of the block.
+    pub hash: Digest,
+    /// What it caused, as far as workers and clients know the events.
+    pub events: Vec<ChainEvent>,
+}
+
+/// What can go wrong with the chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// The endpoint can't be reached, or the connection broke. Nothing is known of what was
+    /// under way; the adapter reconnects by itself.
+    #[error("the chain's endpoint can't be reached: {0}")]
+    Unreachable(String),
+    /// The chain speaks another runtime than this program was built for.
+    #[error("the chain's runtime does not fit this program: {0}")]
+    Incompatible(String),
+    /// The extrinsic was refused before it reached a block: no funds for its fee, wrong nonce, …
+    #[error("the chain refused the extrinsic: {0}")]
+    Refused(String),
+    /// The extrinsic was included and failed.
+    #[error("{pallet}.{error}: {docs}")]
+    Dispatch {
+        /// Pallet whose error it is.
+        pallet: String,
+        /// Name of the error.
+        error: String,
+        /// What its documentation says.
+        docs: String,
+    },
+    /// What the chain answered can't be decoded.
+    #[error("the chain's answer can't be decoded: {0}")]
+    Decode(String),
+}
+
+impl Classified for ChainError {
+    fn is_fatal(&self) -> bool {
+        matches!(self, ChainError::Incompatible(_) | ChainError::Decode(_))
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            ChainError::Unreachable(_) => Fault::Environment,
+            ChainError::Incompatible(_) | ChainError::Decode(_) => Fault::Ours,
+            ChainError::Refused(_) | ChainError::Dispatch { .. } => Fault::Caller,
+        }
+    }
+}
+
+/// The chain. Reads are of the latest finalised block unless said otherwise.
+#[async_trait]
+pub trait Chain: Send + Sync {
+    /// Hash of the genesis block.
+    fn genesis(&self) -> Digest;
+    /// A subnet.
+    async fn subnet(&self, id: SubnetId) -> Result<Option<SubnetInfo<AccountBytes>>, ChainError>;
+    /// Every node of a subnet, seated or not.
+    async fn roster(&self, id: SubnetId) -> Result<Vec<NodeInfo<AccountBytes>>, ChainError>;
+    /// The node that a hotkey signs for.
+    async fn node_of_hotkey(
+        &self,
+        hotkey: AccountBytes,
+    ) -> Result<Option<NodeInfo<AccountBytes>>, ChainError>;
+    /// A session, as of the best block: a server must know a session that was opened a moment ago.
+    async fn session(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<SessionInfo<AccountBytes>>, ChainError>;
+    /// A job.
+    async fn job(&self, id: JobId) -> Result<Option<JobInfo<AccountBytes>>, ChainError>;
+    /// What positions cost now.
+    async fn quote(
+        &self,
+        subnet: SubnetId,
+        positions: u32,
+    ) -> Result<Result<Quote, QuoteError>, ChainError>;
+    /// Free balance of an account, as of the best block.
+    async fn free_balance(&self, account: AccountBytes) -> Result<Balance, ChainError>;
+    /// Number of the latest finalised block.
+    async fn finalized(&self) -> Result<u32, ChainError>;
+    /// Events of finalised blocks from now on, in order, none left out and none twice, across
+    /// reconnections. Ends only when the adapter is dropped.
+    async fn events(&self) -> Result<BoxStream<'static, ChainEvent>, ChainError>;
+    /// Signs and submits a call and waits until its block is in the best chain. Sends it at most
+    /// once: after a broken connection it looks for the extrinsic by its nonce before it sends
+    /// again. Not cancel-safe: a dropped future may still land.
+    async fn submit(&self, signer: &dyn Signer, call: Call) -> Result<Included, ChainError>;
+}
+
+// --- compute -----------------------------------------------------------------------------------
+
+/// Names a sequence in a server's cache.
+pub type CacheId = u64;
+
+/// Why a span did not compute. The cache is as it was before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComputeError {
+    /// The cache has no room for so many positions now.
+    #[error("no room for {asked} positions; {free} are free")]
+    Full {
+        /// Asked for.
+        asked: u32,
+        /// What is free.
+        free: u32,
+    },
+    /// No such sequence: its lease ended.
+    #[error("the sequence is not in the cache")]
+    Unknown,
+    /// The step does not continue the sequence.
+    #[error("the step begins at position {got} where {expected} comes next")]
+    Position {
+        /// Where the sequence ends.
+        expected: u32,
+        /// Where the step begins.
+        got: u32,
+    },
+    /// Beyond what was reserved, or the model's context.
+    #[error("position {position} lies beyond the {limit} that are possible")]
+    Context {
+        /// Last position of the step.
+        position: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// Shape or numbers do not fit the model.
+    #[error("the activations do not fit the model: {0}")]
+    Input(String),
+    /// The backend failed.
+    #[error("the computation failed: {0}")]
+    Backend(String),
+}
+
+/// A loaded span. Owned by one thread; calls block.
+pub trait Compute: Send {
+    /// Its blocks.
+    fn span(&self) -> Span;
+    /// Width of the residual stream.
+    fn hidden_size(&self) -> u32;
+    /// Longest sequence.
+    fn context_length(&self) -> u32;
+    /// Positions that can still be reserved.
+    fn free_positions(&self) -> u32;
+    /// Reserves room for a sequence of at most `positions`.
+    fn open(&mut self, id: CacheId, positions: u32) -> Result<(), ComputeError>;
+    /// Runs `[tokens, hidden]` activations that begin at `position` through the span, appending to
+    /// the sequence's cache. Gives the same shape.
+    fn forward(
+        &mut self,
+        id: CacheId,
+        position: u32,
+        input: &Activations,
+    ) -> Result<Activations, ComputeError>;
+    /// Frees a sequence. Unknown ones are ignored.
+    fn close(&mut self, id: CacheId);
+}
+
+// --- peers -------------------------------------------------------------------------------------
+
+/// What can go wrong between peers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// No connection, or it broke.
+    #[error("the peer can't be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// What came is no frame of this protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(#[from] FrameError),
+    /// The peer closed the stream.
+    #[error("the peer closed the stream")]
+    Closed,
+}
+
+impl Classified for PeerError {
+    fn is_fatal(&self) -> bool {
+        true
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            PeerError::Unreachable(_) => Fault::Environment,
+            _ => Fault::Peer,
+        }
+    }
+}
+
+/// One client stream to a server. Dropping it closes it.
+#[async_trait]
+pub trait ServeStream: Send {
+    /// Sends a request, with the activations where it has some. Not cancel-safe.
+    async fn send(
+        &mut self,
+        request: Request,
+        payload: Option<Activations>,
+    ) -> Result<(), PeerError>;
+    /// Waits for the next response. Cancel-safe.
+    async fn receive(&mut self) -> Result<(Response, Option<Activations>), PeerError>;
+}
+
+/// How a client reaches servers.
+#[async_trait]
+pub trait Peers: Send + Sync {
+    /// Our own peer id: multihash bytes.
+    fn local(&self) -> Vec<u8>;
+    /// Opens a stream of the serving protocol to a peer (multihash bytes of its id), dialling it
+    /// at `addresses` or where the DHT says. The peer proved its id.
+    async fn open(
+        &self,
+        peer: &[u8],
+        addresses: &[String],
+    ) -> Result<Box<dyn ServeStream>, PeerError>;
+    /// The current announcements of these nodes; those that can't be found are left out. The
+    /// signature of each was checked against the hotkey given.
+    async fn announcements(
+        &self,
+        genesis: Digest,
+        subnet: SubnetId,
+        nodes: &[(NodeId, AccountBytes)],
+    ) -> Vec<quipu_protocol::Announcement>;
+    /// Moving average of the round trip to a peer, once one was measured.
+    fn round_trip(&self, peer: &[u8]) -> Option<Duration>;
+}
+
+/// Shared handle of the chain.
+pub type SharedChain = Arc<dyn Chain>;
+/// Shared handle of the peers.
+pub type SharedPeers = Arc<dyn Peers>;

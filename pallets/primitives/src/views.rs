@@ -1,0 +1,180 @@
+//! What clients read from the chain in one call: the answers of the runtime APIs.
+
+use crate::{
+    ids::{JobId, NodeId, SessionId, SubnetId},
+    manifest::{BoundedBytes, Manifest},
+    money::Balance,
+    span::Span,
+    Digest,
+};
+use alloc::vec::Vec;
+use codec::{Decode, Encode};
+use scale_info::TypeInfo;
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct SubnetInfo<AccountId> {
+    /// Its id.
+    pub id: SubnetId,
+    /// Who registered it.
+    pub creator: AccountId,
+    /// Are all blocks covered by seats, and is it open for sessions?
+    pub active: bool,
+    /// The creator's deposit.
+    pub deposit: Balance,
+    /// The model.
+    pub manifest: Manifest,
+    /// For each block, how many seats serve it.
+    pub coverage: Vec<u16>,
+}
+
+/// A node of a subnet, with its seat when it has one.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct NodeInfo<AccountId> {
+    /// Its id.
+    pub id: NodeId,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Owns the stake.
+    pub coldkey: AccountId,
+    /// Signs work.
+    pub hotkey: AccountId,
+    /// libp2p peer id, the bytes of its multihash.
+    pub peer_id: BoundedBytes<64>,
+    /// What the owner has bonded.
+    pub self_bond: Balance,
+    /// What it serves, `None` without a seat.
+    pub seat: Option<SeatInfo>,
+}
+
+/// What a node serves.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct SeatInfo {
+    /// Its blocks.
+    pub span: Span,
+    /// What it asks per position and block.
+    pub price: Balance,
+    /// Digest of its numeric profile, one of the manifest's.
+    pub profile: Digest,
+}
+
+/// The state of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub enum SessionStatus {
+    /// Positions may be served.
+    #[codec(index = 0)]
+    Open,
+    /// Settled or expired; higher vouchers are still taken until the window closes.
+    #[codec(index = 1)]
+    Settling,
+    /// Paid out.
+    #[codec(index = 2)]
+    Closed,
+}
+
+/// One server of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct SessionServer {
+    /// The server.
+    pub node: NodeId,
+    /// Its blocks when the session opened.
+    pub span: Span,
+    /// Its price per position and block when the session opened.
+    pub price: Balance,
+    /// Most that it can be paid.
+    pub cap: Balance,
+    /// Positions of the highest voucher that the chain has seen.
+    pub positions: u32,
+    /// What those positions come to.
+    pub earned: Balance,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct SessionInfo<AccountId> {
+    /// Its id.
+    pub id: SessionId,
+    /// The subnet that serves it.
+    pub subnet: SubnetId,
+    /// Who pays.
+    pub consumer: AccountId,
+    /// The sr25519 key that signs its vouchers.
+    pub session_key: [u8; 32],
+    /// What is on hold for it.
+    pub deposit: Balance,
+    /// Its state.
+    pub status: SessionStatus,
+    /// The block at which it expires, or, when it is settling, at which its window closes.
+    pub deadline: u32,
+    /// What the settlement recorded.
+    pub receipt_root: Option<Digest>,
+    /// The block of the settlement.
+    pub settled_at: Option<u32>,
+    /// Its servers, stand-bys included.
+    pub servers: Vec<SessionServer>,
+}
+
+/// The state of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub enum JobStatus {
+    /// Waits for the assigned server until the deadline.
+    #[codec(index = 0)]
+    Assigned,
+    /// Answered.
+    #[codec(index = 1)]
+    Done {
+        /// The answer, UTF-8.
+        answer: BoundedBytes<16_384>,
+        /// What the answering server recorded of the session it ran.
+        receipt_root: Digest,
+    },
+}
+
+/// A one-shot job.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct JobInfo<AccountId> {
+    /// Its id.
+    pub id: JobId,
+    /// The subnet asked.
+    pub subnet: SubnetId,
+    /// Who asked.
+    pub requester: AccountId,
+    /// The server that must answer.
+    pub node: NodeId,
+    /// The prompt, UTF-8.
+    pub prompt: BoundedBytes<4096>,
+    /// Most tokens of the answer.
+    pub max_tokens: u32,
+    /// What the answer pays.
+    pub fee: Balance,
+    /// The block after which the fee goes back.
+    pub deadline: u32,
+    /// Its state.
+    pub status: JobStatus,
+}
+
+/// The cheapest chain of servers for a number of positions.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct Quote {
+    /// What the positions cost over the whole chain of servers.
+    pub total: Balance,
+    /// The servers in order of their blocks, each with its part of the total.
+    pub route: Vec<(NodeId, Balance)>,
+}
+
+/// Why there is no quote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub enum QuoteError {
+    /// No such subnet, or it is not active.
+    #[codec(index = 0)]
+    SubnetNotActive,
+    /// More positions than the model's context holds.
+    #[codec(index = 1)]
+    ContextExceeded,
+    /// No chain of seats covers every block end to end.
+    #[codec(index = 2)]
+    NoRoute,
+    /// The price overflows.
+    #[codec(index = 3)]
+    Overflow,
+}
