@@ -2,7 +2,7 @@
 //! them through these traits.
 
 use crate::{
-    ids::{NodeId, SubnetId},
+    ids::{NodeId, SessionId, SubnetId},
     money::Balance,
     span::Span,
     Digest,
@@ -97,6 +97,19 @@ pub trait Obligations {
 impl Obligations for () {
     fn has_obligations(_: NodeId) -> bool {
         false
+    }
+}
+
+/// Says when what a session earned may leave its escrow. Whoever audits sessions implements it.
+pub trait PayoutGate {
+    /// May the session, whose settlement window has closed, be paid out now? Asked again later
+    /// after a no.
+    fn may_pay_out(session: SessionId) -> bool;
+}
+
+impl PayoutGate for () {
+    fn may_pay_out(_: SessionId) -> bool {
+        true
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     ids::{JobId, NodeId, SessionId, SubnetId},
+    job::FinishReason,
     manifest::{BoundedBytes, Manifest},
     money::Balance,
     span::Span,
@@ -100,11 +101,18 @@ pub struct SessionInfo<AccountId> {
     pub consumer: AccountId,
     /// The sr25519 key that signs its vouchers.
     pub session_key: [u8; 32],
-    /// What is on hold for it.
+    /// Commitment to the client's sampling nonce.
+    pub seed_commitment: Digest,
+    /// Who brought the consumer.
+    pub integrator: Option<AccountId>,
+    /// The block in which it was opened.
+    pub opened_at: u32,
+    /// What was put on hold for it: the sum of the caps.
     pub deposit: Balance,
     /// Its state.
     pub status: SessionStatus,
-    /// The block at which it expires, or, when it is settling, at which its window closes.
+    /// The block at which it expires; when it is settling, at which its window closes; when it is
+    /// closed, at which its record is dropped.
     pub deadline: u32,
     /// What the settlement recorded.
     pub receipt_root: Option<Digest>,
@@ -125,9 +133,18 @@ pub enum JobStatus {
     Done {
         /// The answer, UTF-8.
         answer: BoundedBytes<16_384>,
-        /// What the answering server recorded of the session it ran.
+        /// How the answer ended.
+        finish: FinishReason,
+        /// The session that the answering server ran for it.
+        session: SessionId,
+        /// What that session's settlement recorded.
         receipt_root: Digest,
+        /// Has the fee been paid? It waits on hold for a window after the answer.
+        paid: bool,
     },
+    /// Nobody answered in time: the fee went back.
+    #[codec(index = 2)]
+    Refunded,
 }
 
 /// A one-shot job.
