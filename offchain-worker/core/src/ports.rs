@@ -295,10 +295,8 @@ pub trait Chain: Send + Sync {
         hotkey: AccountBytes,
     ) -> Result<Option<NodeInfo<AccountBytes>>, ChainError>;
     /// A session, as of the best block: a server must know a session that was opened a moment ago.
-    async fn session(
-        &self,
-        id: SessionId,
-    ) -> Result<Option<SessionInfo<AccountBytes>>, ChainError>;
+    async fn session(&self, id: SessionId)
+        -> Result<Option<SessionInfo<AccountBytes>>, ChainError>;
     /// A job.
     async fn job(&self, id: JobId) -> Result<Option<JobInfo<AccountBytes>>, ChainError>;
     /// What positions cost now.
@@ -456,7 +454,84 @@ pub trait Peers: Send + Sync {
     fn round_trip(&self, peer: &[u8]) -> Option<Duration>;
 }
 
+/// The server's end of a client's stream. Dropping it closes it.
+#[async_trait]
+pub trait ServerStream: Send {
+    /// Multihash bytes of the client's peer id, which it proved.
+    fn peer(&self) -> &[u8];
+    /// Waits for the next request. [`PeerError::Closed`] when the client is done. Cancel-safe.
+    async fn receive(&mut self) -> Result<(Request, Option<Activations>), PeerError>;
+    /// Sends a response, with the activations where it has some. Not cancel-safe.
+    async fn send(
+        &mut self,
+        response: Response,
+        payload: Option<Activations>,
+    ) -> Result<(), PeerError>;
+}
+
+/// The streams that clients open at a server.
+#[async_trait]
+pub trait Incoming: Send {
+    /// Waits for the next stream; `None` once the swarm is gone. Cancel-safe.
+    async fn next(&mut self) -> Option<Box<dyn ServerStream>>;
+}
+
+/// How a server makes itself found.
+#[async_trait]
+pub trait Announcer: Send + Sync {
+    /// Our own peer id: multihash bytes.
+    fn local(&self) -> Vec<u8>;
+    /// Multiaddresses at which others reach us, textual; at most
+    /// [`quipu_protocol::limits::MAX_ADDRESSES`].
+    fn addresses(&self) -> Vec<String>;
+    /// Publishes a record under its node's key. Idempotent.
+    async fn announce(
+        &self,
+        genesis: Digest,
+        record: quipu_protocol::SignedAnnouncement,
+    ) -> Result<(), PeerError>;
+}
+
+// --- jobs --------------------------------------------------------------------------------------
+
+/// The answer to a one-shot job, as it is submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobAnswer {
+    /// UTF-8, at most [`quipu_primitives::job::MAX_ANSWER`] bytes.
+    pub answer: Vec<u8>,
+    /// How it ended.
+    pub finish: FinishReason,
+    /// The session that was run for it.
+    pub session: SessionId,
+    /// That session's receipt root.
+    pub receipt_root: Digest,
+}
+
+/// Why a job was not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// The prompt can't be answered by this model: it is no text, or too long.
+    #[error("the job's prompt can't be answered: {0}")]
+    Prompt(String),
+    /// The swarm gave no answer now. Try again before the deadline.
+    #[error("the swarm gave no answer: {0}")]
+    Swarm(String),
+    /// The chain did not take part.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// Runs a job as a client of the swarm: opens a session in the worker's own name, generates, and
+/// settles it.
+#[async_trait]
+pub trait JobRunner: Send + Sync {
+    /// Answers a job. Not cancel-safe: the session stays open until it expires.
+    async fn run(&self, job: &JobInfo<AccountBytes>) -> Result<JobAnswer, JobError>;
+}
+
 /// Shared handle of the chain.
 pub type SharedChain = Arc<dyn Chain>;
+/// Shared handle of what runs jobs.
+pub type SharedJobRunner = Arc<dyn JobRunner>;
 /// Shared handle of the peers.
 pub type SharedPeers = Arc<dyn Peers>;
