@@ -1,5 +1,8 @@
 //! What clients read from the chain in one call, decoded by any tool that knows the metadata.
 
+// `decl_runtime_apis` repeats the bounds of its parameters.
+#![allow(clippy::multiple_bound_locations)]
+
 pub use crate::views::*;
 
 use crate::{
