@@ -1,8 +1,12 @@
 # shellcheck shell=bash
 # Checks that need no compiler. Each prints what is wrong and fails.
 
-# The files of the project, one per line: what git tracks, and what it would.
-project_files() { git -C "$QUIPU_ROOT" ls-files --cached --others --exclude-standard; }
+# The files of the project, one per line: what git tracks, and what it would; without git, all that is
+# not built or installed.
+project_files() {
+    git ls-files --cached --others --exclude-standard 2>/dev/null ||
+        find . -type f -not -path '*/node_modules/*' -not -path './target/*' -not -path './.git/*'
+}
 
 # check_paths FILE…: no file names a folder of somebody's machine.
 check_paths() {

@@ -44,12 +44,19 @@ packages_missing() {
     done
 }
 
+# Fetches the package lists, once per run.
+packages_refresh() {
+    [ -z "${PACKAGES_FRESH:-}" ] || return 0
+    as_root apt-get -q -o DPkg::Lock::Timeout=300 update >&2 ||
+        note "The package lists could not all be refreshed; trying with what is there."
+    PACKAGES_FRESH=yes
+}
+
 # packages_install NAME…: installs, never removes something else for it.
 packages_install() {
     have apt-get || die "missing: $*" \
         "There is no apt-get here, so install these (Debian's names) by hand and run this again."
-    as_root apt-get -q -o DPkg::Lock::Timeout=300 update >&2 ||
-        note "The package lists could not all be refreshed; trying with what is there."
+    packages_refresh
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
         --no-install-recommends --no-remove install "$@" >&2 ||
         die "apt-get could not install: $*" \

@@ -108,6 +108,9 @@ debian_install() {
         debian_package_installed "$package" || missing+=("$package")
     done
     if [ "${#missing[@]}" != 0 ]; then
+        packages_refresh
+        debian_require_version "the archive offers" \
+            "$(apt-cache policy rustc-web | sed -n 's/^ *Candidate: *//p')"
         note "installing ${missing[*]}"
         packages_install "${missing[@]}"
     fi
@@ -117,17 +120,20 @@ debian_install() {
         note "installing $linker"
         packages_install "$linker"
     fi
-    debian_check_version
+    debian_require_version "installed is" "$("$DEBIAN_BIN/rustc" --version | cut -d' ' -f2)"
 }
 
-# Debian's stable suite may hold an older compiler than the workspace needs.
-debian_check_version() {
-    local wanted found
+# debian_require_version WHAT FOUND: ends the script unless the version is one that the workspace can be
+# built with. A suite without its security updates holds an older one.
+debian_require_version() {
+    local wanted found=$2
+    # apt says (none) for a package that it does not know.
+    [[ "$found" == [0-9]* ]] || found=0
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$QUIPU_ROOT/Cargo.toml")
-    found=$("$DEBIAN_BIN/rustc" --version | cut -d' ' -f2)
     [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n1)" = "$wanted" ] ||
-        die "Debian's rustc is $found; Quipu needs $wanted or later." \
-            "Enable the suite's security updates (they carry newer ones), or install rustup."
+        die "Debian's Rust is too old: Quipu needs $wanted, $1 ${2:-(none)}." \
+            "Enable the security updates of this Debian release in /etc/apt, they carry a newer one;" \
+            "or install rustup (https://rustup.rs) where its server can be reached."
 }
 
 # Compiles core and alloc for wasm, once, with Debian's sources and compiler, into its library folder.

@@ -196,11 +196,14 @@ test_debians_library_is_compiled_only_when_it_does_not_link() {
 
 test_a_compiler_that_is_too_old_is_an_error() {
     stage absent
-    printf '#!/bin/sh\necho "rustc 1.85.0 (4d91de4e4 2025-02-17)"\n' >"$SCRATCH/debian/rustc"
-    refuses debian_check_version
-    expect "that says which" contains "$(cat "$SCRATCH/said")" "1.85.0"
-    printf '#!/bin/sh\necho "rustc 1.100.0 (0123456 2027-01-01)"\n' >"$SCRATCH/debian/rustc"
-    debian_check_version
+    local version
+    for version in 1.85.0 1.9.0 1.85.0+dfsg3-1~deb12u3 "(none)" ""; do
+        refuses debian_require_version "the archive offers" "$version"
+        expect "the way out" contains "$(cat "$SCRATCH/said")" "security updates"
+    done
+    for version in 1.95.0 1.96.0+dfsg1-1~deb12u2 1.100.0 2.0.0; do
+        debian_require_version "installed is" "$version"
+    done
 }
 
 test_missing_packages_are_named_where_there_is_no_apt() {
