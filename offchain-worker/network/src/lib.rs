@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
+mod behaviour;
+mod client;
+mod command;
+mod config;
+mod driver;
+mod error;
+pub mod framing;
+mod handle;
+mod keyfile;
+pub mod limits;
+mod metrics;
+mod network;
+mod peers;
+mod queries;
+mod records;
+mod serve;
+mod server;
+#[cfg(test)]
+mod tests;
+mod warden;
+
+pub use client::ClientStream;
+pub use config::{NetworkConfig, Role};
+pub use error::NetworkError;
+pub use handle::{peer_id_from_bytes, NetworkHandle};
+pub use keyfile::{load_or_create_key, KeyFileError};
+pub use libp2p::{identity::Keypair, Multiaddr, PeerId};
+pub use metrics::NetworkMetrics;
+pub use network::Network;
+pub use peers::{FrameRate, Offence};
+pub use records::{check_record, system_clock, Clock, KeyDirectory, NoKeys, RecordError};
+pub use server::{IncomingStreams, ServerReader, ServerStream, ServerWriter};

@@ -1,0 +1,42 @@
+//! What handles and streams ask of the network's task.
+
+use crate::serve::OpenError;
+use libp2p::{kad, Multiaddr, PeerId, Stream};
+use tokio::sync::{mpsc, oneshot};
+
+/// One thing to do. Where the one who asked is gone, the answer is dropped.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Be connected to a peer. The error says why not, in words.
+    Connect {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Open a serving stream to a connected peer.
+    OpenStream {
+        peer: PeerId,
+        reply: oneshot::Sender<Result<Stream, OpenError>>,
+    },
+    /// Remember where a peer is.
+    AddAddress { peer: PeerId, address: Multiaddr },
+    /// Store a record here and at the closest peers. The answer is how many of them took it.
+    Publish {
+        record: kad::Record,
+        reply: oneshot::Sender<usize>,
+    },
+    /// Look for the values of a record, until the receiver is dropped.
+    Find {
+        key: kad::RecordKey,
+        found: mpsc::Sender<Vec<u8>>,
+    },
+    /// Look for the addresses of a peer.
+    Locate {
+        peer: PeerId,
+        reply: oneshot::Sender<Vec<Multiaddr>>,
+    },
+    /// Close all connections to a peer that the book says is banned, and let it not come back.
+    Disconnect { peer: PeerId },
+    /// Close everything, then answer.
+    Shutdown { reply: oneshot::Sender<()> },
+}

@@ -1,0 +1,367 @@
+//! Streams between peers that behave, and what happens when the network does not.
+
+use super::*;
+use futures::future::join_all;
+use quipu_protocol::Response;
+use quipu_worker_core::ports::{PeerError, Peers, ServeStream};
+
+/// Answers each step with its own activations until the client closes the stream.
+async fn echo(mut streams: IncomingStreams) {
+    while let Some(stream) = streams.next().await {
+        tokio::spawn(async move {
+            let (mut reader, writer) = stream.split();
+            while let Ok((Request::Step(step), activations)) = reader.recv().await {
+                writer
+                    .send(Response::Output(step), activations)
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+}
+
+async fn exchange(stream: &mut dyn ServeStream, number: u32) {
+    let (request, activations) = step(number);
+    stream
+        .send(request.clone(), activations.clone())
+        .await
+        .unwrap();
+    let (response, output) = stream.receive().await.unwrap();
+    let Request::Step(step) = request else {
+        unreachable!()
+    };
+    assert_eq!((response, output), (Response::Output(step), activations));
+}
+
+async fn exchange_over(listen: &str) {
+    let mut server_config = config(Role::Server);
+    server_config.listen = vec![listen.parse().unwrap()];
+    let server = Peer::start(server_config).await;
+    let client = Peer::client().await;
+    let addresses: Vec<_> = server
+        .addresses()
+        .await
+        .iter()
+        .map(Multiaddr::to_string)
+        .collect();
+    let id = server.network.local();
+    tokio::spawn(echo(server.streams));
+    let mut stream = client.network.open(&id, &addresses).await.unwrap();
+    for number in 0..20 {
+        exchange(stream.as_mut(), number).await;
+    }
+    assert_eq!(
+        client.network.connected_peers(),
+        [server.network.local_peer_id()]
+    );
+    assert!(client.metrics.bytes_out.get() > 0);
+    assert_eq!(
+        client.metrics.bytes_out.get(),
+        server.metrics.bytes_in.get()
+    );
+    assert_eq!(
+        client.metrics.bytes_in.get(),
+        server.metrics.bytes_out.get()
+    );
+}
+
+#[tokio::test]
+async fn two_peers_exchange_steps_over_tcp() {
+    within(exchange_over("/ip4/127.0.0.1/tcp/0")).await;
+}
+
+#[tokio::test]
+async fn two_peers_exchange_steps_over_quic() {
+    within(exchange_over("/ip4/127.0.0.1/udp/0/quic-v1")).await;
+}
+
+#[tokio::test]
+async fn both_directions_carry_large_payloads_at_once() {
+    within(async {
+        let mut server = Peer::server().await;
+        let client = Peer::client().await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let values: Vec<f32> = (0..1_000_000).map(|value| value as f32).collect();
+        let big = Activations::from_f32(&values, 1000).unwrap();
+        let step = Step {
+            step: 0,
+            position: 0,
+            activations: big.header,
+        };
+        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let (sent, received) = (big.clone(), big.clone());
+        let client = async {
+            for _ in 0..4 {
+                stream
+                    .send(Request::Step(step), Some(sent.clone()))
+                    .await
+                    .unwrap();
+            }
+            for _ in 0..4 {
+                let (_, output) = stream.receive().await.unwrap();
+                assert_eq!(output.as_ref(), Some(&sent));
+            }
+        };
+        let server = async {
+            let (mut reader, writer) = server.streams.next().await.unwrap().split();
+            let write = async {
+                for _ in 0..4 {
+                    writer
+                        .send(Response::Output(step), Some(received.clone()))
+                        .await
+                        .unwrap();
+                }
+            };
+            let read = async {
+                for _ in 0..4 {
+                    assert_eq!(reader.recv().await.unwrap().1.as_ref(), Some(&received));
+                }
+            };
+            tokio::join!(write, read);
+        };
+        tokio::join!(client, server);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_opened_at_the_same_moment_all_arrive() {
+    within(async {
+        let server = Peer::server().await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        tokio::spawn(echo(server.streams));
+        let clients = join_all((0..4).map(|_| Peer::client())).await;
+        let opened = clients.iter().flat_map(|client| {
+            (0..8).map(|number| {
+                let addresses = addresses.clone();
+                async move {
+                    let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+                    exchange(&mut stream, number).await;
+                    stream
+                }
+            })
+        });
+        assert_eq!(join_all(opened).await.len(), 32);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dial_that_meets_another_peer_fails() {
+    within(async {
+        let server = Peer::server().await;
+        let client = Peer::client().await;
+        let expected = Keypair::generate_ed25519().public().to_peer_id();
+        let error = client
+            .network
+            .open_stream(expected, server.addresses().await)
+            .await
+            .err()
+            .unwrap();
+        let PeerError::Unreachable(why) = error else {
+            panic!("{error:?}")
+        };
+        assert!(
+            why.contains(&server.network.local_peer_id().to_string()),
+            "{why}"
+        );
+        assert_eq!(client.network.connected_peers(), []);
+        assert!(client.metrics.dial_failures.get() > 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nonsense_instead_of_a_peer_or_its_address_is_refused() {
+    within(async {
+        let client = Peer::client().await;
+        let unreachable =
+            |error: Option<PeerError>| matches!(error, Some(PeerError::Unreachable(_)));
+        assert!(unreachable(client.network.open(b"nobody", &[]).await.err()));
+        let nobody = Keypair::generate_ed25519().public().to_peer_id().to_bytes();
+        assert!(unreachable(
+            client
+                .network
+                .open(&nobody, &["http://nowhere".into()])
+                .await
+                .err()
+        ));
+        assert!(unreachable(client.network.open(&nobody, &[]).await.err()));
+        let own = client.network.local();
+        assert!(unreachable(client.network.open(&own, &[]).await.err()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_serves_nobody() {
+    within(async {
+        let mut listening = config(Role::Client);
+        listening.listen = vec![tcp()];
+        let listening = Peer::start(listening).await;
+        let client = Peer::client().await;
+        let opened = client
+            .network
+            .open_stream(
+                listening.network.local_peer_id(),
+                listening.addresses().await,
+            )
+            .await;
+        let Err(PeerError::Unreachable(why)) = opened else {
+            panic!("it was opened")
+        };
+        assert!(why.contains("serves nobody"), "{why}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_given_up() {
+    within(async {
+        let mut server = Peer::server().await;
+        let mut impatient = config(Role::Client);
+        impatient.step_timeout = Duration::from_millis(100);
+        let client = Peer::start(impatient).await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let (request, activations) = step(0);
+        stream.send(request, activations).await.unwrap();
+        let mut kept = server.streams.next().await.unwrap();
+        kept.recv().await.unwrap();
+        let timed_out = PeerError::Timeout(Duration::from_millis(100));
+        assert_eq!(stream.receive().await, Err(timed_out));
+        assert_eq!(stream.receive().await, Err(PeerError::Closed));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_falls_silent_is_given_up() {
+    within(async {
+        let mut impatient = config(Role::Server);
+        impatient.stream_idle = Duration::from_millis(100);
+        let mut server = Peer::start(impatient).await;
+        let client = Peer::client().await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let _stream = client.network.open_stream(id, addresses).await.unwrap();
+        let mut kept = server.streams.next().await.unwrap();
+        let timed_out = PeerError::Timeout(Duration::from_millis(100));
+        assert_eq!(kept.recv().await, Err(timed_out));
+        assert_eq!(kept.recv().await, Err(PeerError::Closed));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn last_words_arrive_before_the_end_of_the_stream() {
+    within(async {
+        let mut server = Peer::server().await;
+        let client = Peer::client().await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let (request, activations) = step(0);
+        stream.send(request, activations).await.unwrap();
+        let mut kept = server.streams.next().await.unwrap();
+        let (Request::Step(step), output) = kept.recv().await.unwrap() else {
+            unreachable!()
+        };
+        kept.send(Response::Output(step), output).await.unwrap();
+        kept.close().await.unwrap();
+        drop(kept);
+        assert!(matches!(
+            stream.receive().await,
+            Ok((Response::Output(_), Some(_)))
+        ));
+        assert_eq!(stream.receive().await, Err(PeerError::Closed));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_went_away_and_came_back_is_found_again() {
+    within(async {
+        let first = config(Role::Server);
+        let mut second = first.clone();
+        let server = Peer::start(first).await;
+        let client = Peer::client().await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        second.listen = addresses.clone();
+        tokio::spawn(echo(server.streams));
+        let mut stream = client
+            .network
+            .open_stream(id, addresses.clone())
+            .await
+            .unwrap();
+        exchange(&mut stream, 0).await;
+
+        server.network.shutdown().await;
+        assert!(stream.receive().await.is_err());
+        assert!(client
+            .network
+            .open_stream(id, addresses.clone())
+            .await
+            .is_err());
+
+        let server = Peer::start(second).await;
+        tokio::spawn(echo(server.streams));
+        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        exchange(&mut stream, 1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn round_trips_are_measured() {
+    within(async {
+        let server = Peer::server().await;
+        let client = Peer::client().await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        assert_eq!(client.network.round_trip_to(&id), None);
+        client.network.dial(id, addresses).await.unwrap();
+        // The first ping goes out as soon as the peers are connected.
+        while client.network.round_trip(&id.to_bytes()).is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_network_that_is_down_says_so() {
+    within(async {
+        let mut server = Peer::server().await;
+        server.network.shutdown().await;
+        assert!(server.streams.next().await.is_none());
+        let signed = sign(announcement(1), &hotkey(1));
+        assert!(matches!(
+            server.network.publish(&signed).await,
+            Err(crate::NetworkError::Down)
+        ));
+        let nobody = Keypair::generate_ed25519().public().to_peer_id();
+        assert!(server
+            .network
+            .open_stream(nobody, Vec::new())
+            .await
+            .is_err());
+        server.network.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wrong_configurations_are_named() {
+    within(async {
+        let server = Peer::server().await;
+        let mut taken = config(Role::Server);
+        taken.listen = server.addresses().await;
+        let metrics = NetworkMetrics::default;
+        let started = Network::spawn(taken, Arc::new(Roster), metrics()).await;
+        assert!(matches!(started, Err(crate::NetworkError::Listen { .. })));
+
+        let mut anonymous = config(Role::Client);
+        anonymous.bootstrap = server.addresses().await;
+        let started = Network::spawn(anonymous, Arc::new(Roster), metrics()).await;
+        assert!(matches!(started, Err(crate::NetworkError::Bootstrap(_))));
+    })
+    .await;
+}
