@@ -1,0 +1,9 @@
+//! Stories, by what they are about. Every story ends with a check of all properties.
+
+mod jobs;
+mod payout;
+mod queue;
+mod random;
+mod sessions;
+mod views;
+mod vouchers;
