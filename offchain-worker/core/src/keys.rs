@@ -15,8 +15,12 @@ pub trait Signer: Send + Sync {
 
 /// Did the holder of `public` sign `message`?
 pub fn verify(public: &AccountBytes, message: &[u8], signature: &SignatureBytes) -> bool {
-    let Ok(public) = schnorrkel::PublicKey::from_bytes(public) else { return false };
-    let Ok(signature) = schnorrkel::Signature::from_bytes(signature) else { return false };
+    let Ok(public) = schnorrkel::PublicKey::from_bytes(public) else {
+        return false;
+    };
+    let Ok(signature) = schnorrkel::Signature::from_bytes(signature) else {
+        return false;
+    };
     public.verify_simple(CONTEXT, message, &signature).is_ok()
 }
 
@@ -58,7 +62,11 @@ mod tests {
         let signature = key.sign(b"one");
         assert!(verify(&key.public(), b"one", &signature));
         assert!(!verify(&key.public(), b"two", &signature));
-        assert!(!verify(&EphemeralKey::from_seed(&[2; 32]).public(), b"one", &signature));
+        assert!(!verify(
+            &EphemeralKey::from_seed(&[2; 32]).public(),
+            b"one",
+            &signature
+        ));
         assert!(!verify(&[0xff; 32], b"one", &signature));
         assert!(!verify(&key.public(), b"one", &[0; 64]));
     }

@@ -4,6 +4,7 @@
 pub mod error;
 pub mod keys;
 pub mod ports;
+pub mod serve;
 
 pub use error::{Classified, Fault};
 pub use keys::{verify, Signer};

@@ -101,11 +101,6 @@ pub enum Call {
         /// The session key's signature.
         signature: SignatureBytes,
     },
-    /// `inference.close_expired`, by anyone.
-    CloseExpired {
-        /// The session.
-        session: SessionId,
-    },
     /// `inference.finalize`, by anyone.
     Finalize {
         /// The session.
@@ -467,6 +462,9 @@ pub trait ServerStream: Send {
         response: Response,
         payload: Option<Activations>,
     ) -> Result<(), PeerError>;
+    /// Says that nothing more comes. Called after the last response, so that it arrives even if
+    /// the stream is dropped at once.
+    async fn close(&mut self) {}
 }
 
 /// The streams that clients open at a server.
@@ -483,7 +481,8 @@ pub trait Announcer: Send + Sync {
     fn local(&self) -> Vec<u8>;
     /// Multiaddresses at which others reach us, textual; at most
     /// [`quipu_protocol::limits::MAX_ADDRESSES`].
-    fn addresses(&self) -> Vec<String>;
+    /// Waits until the listeners are up.
+    async fn addresses(&self) -> Result<Vec<String>, PeerError>;
     /// Publishes a record under its node's key. Idempotent.
     async fn announce(
         &self,

@@ -12,6 +12,8 @@ pub const MAX_STEP_TOKENS: u32 = 512;
 pub const CREDIT_POSITIONS: u32 = 96;
 /// Complete ranges that a server serves without having seen the predecessor's receipts for them.
 pub const UPSTREAM_SLACK: u32 = 2;
+/// Receipts of the predecessor that a server keeps for ranges which are not complete yet.
+pub const MAX_EARLY_UPSTREAM: usize = 64;
 /// How long a server keeps a cache that nobody uses.
 pub const LEASE: Duration = Duration::from_secs(120);
 /// How long a client waits for the answer to a step before it counts the server as failed.

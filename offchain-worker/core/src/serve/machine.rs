@@ -1,0 +1,497 @@
+//! The state machine of one session at one server.
+
+use super::{
+    commit::Prepared, upstream::Wrong, Commitments, Identity, Now, Payment, Predecessor, Record,
+    Upstream, ValidOpen,
+};
+use crate::ports::ComputeError;
+use quipu_primitives::{
+    hash::hash_of, DType, Digest, SessionId, SignatureBytes, Voucher, RECEIPT_POSITIONS,
+};
+use quipu_protocol::{
+    limits::{CREDIT_POSITIONS, LEASE, MAX_STEP_TOKENS},
+    Activations, Refusal, RefusalCode, Request, Response, SignedReceipt, Step,
+};
+use std::sync::Arc;
+
+/// What the machine asks its surroundings to do. Carried out in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Free the cache of this session.
+    Release,
+    /// Reserve a cache for this session and report to [`Serving::on_reserved`]. Comes last.
+    Reserve {
+        /// Positions it must hold.
+        positions: u32,
+    },
+    /// Run this through the span and report to [`Serving::on_computed`]. Comes last.
+    Compute {
+        /// First position.
+        position: u32,
+        /// `[tokens, hidden]`.
+        input: Activations,
+    },
+    /// Write this to the session's journal.
+    Keep(Record),
+    /// Send this.
+    Reply(Response, Option<Activations>),
+    /// Close the stream once everything is sent.
+    Close,
+}
+
+type Replies = Vec<(Response, Option<Activations>)>;
+
+/// The last step that was answered, to answer it again.
+#[derive(Clone, Debug)]
+struct Answered {
+    step: Step,
+    input: Digest,
+    replies: Replies,
+}
+
+/// A step that is being computed.
+#[derive(Clone, Debug)]
+struct Pending {
+    step: Step,
+    input: Digest,
+    prepared: Prepared,
+}
+
+/// One session at this server, from its first `Open` until the chain closed it. Outlives streams
+/// and caches. The caller sees to it that at most one request is under way at a time.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    me: Arc<Identity>,
+    session: SessionId,
+    deadline: u32,
+    epoch: u32,
+    reserved: Option<u32>,
+    asked: Option<u32>,
+    payment: Payment,
+    commitments: Commitments,
+    upstream: Upstream,
+    answered: Option<Answered>,
+    pending: Option<Pending>,
+    served: u32,
+    finished: Option<Replies>,
+}
+
+impl Serving {
+    /// A session that is opened here for the first time.
+    pub fn new(me: Arc<Identity>, terms: &ValidOpen, predecessors: Vec<Predecessor>) -> Self {
+        Self::restore(me, terms, predecessors, Vec::new())
+    }
+
+    /// A session of which a journal was left: what was signed and promised before still holds.
+    pub fn restore(
+        me: Arc<Identity>,
+        terms: &ValidOpen,
+        predecessors: Vec<Predecessor>,
+        journal: Vec<Record>,
+    ) -> Self {
+        let mut payment = Payment::new(terms);
+        let (mut signed, mut verified) = (Vec::new(), Vec::new());
+        for record in journal {
+            match record {
+                // One that is not valid any more, because another key opened the session, say, is
+                // worth nothing here.
+                Record::Voucher { voucher, signature } => {
+                    let _ = payment.take(voucher, signature, &me);
+                }
+                Record::Receipt(receipt) => signed.push(receipt),
+                Record::Upstream(receipt) => verified.push(receipt.receipt.start),
+                Record::Conflict(_) => {}
+            }
+        }
+        let commitments = Commitments::new(&me, terms.session, signed);
+        let mut serving = Serving {
+            session: terms.session,
+            deadline: terms.deadline,
+            epoch: terms.epoch,
+            reserved: None,
+            asked: None,
+            payment,
+            upstream: Upstream::new(terms.session, predecessors, verified),
+            answered: None,
+            pending: None,
+            served: commitments.signed_end(),
+            finished: None,
+            commitments,
+            me,
+        };
+        if serving.commitments.is_cut() {
+            serving.end(None);
+        }
+        serving
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Positions in the cache.
+    pub fn position(&self) -> u32 {
+        self.commitments.position()
+    }
+
+    /// Highest number of positions that were ever answered: what the client should have paid.
+    pub fn served(&self) -> u32 {
+        self.served
+    }
+
+    /// The highest voucher.
+    pub fn best_voucher(&self) -> Option<&(Voucher, SignatureBytes)> {
+        self.payment.best()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn commitments_for_tests(&self) -> &Commitments {
+        &self.commitments
+    }
+
+    /// Does it hold a cache?
+    pub fn has_cache(&self) -> bool {
+        self.reserved.is_some()
+    }
+
+    /// Did the client finish it?
+    pub fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    /// A stream of this session was opened. The caller has closed the one before.
+    pub fn on_open(&mut self, terms: &ValidOpen) -> Vec<Effect> {
+        if terms.epoch < self.epoch {
+            let message = format!("the session is in epoch {}", self.epoch);
+            return self.refuse(RefusalCode::Epoch, message);
+        }
+        if self.finished.is_some() {
+            if terms.epoch > self.epoch {
+                let message = "the session was finished here; open another";
+                return self.refuse(RefusalCode::Session, message);
+            }
+            return vec![self.opened(self.commitments.signed_end())];
+        }
+        let mut effects = Vec::new();
+        let same_epoch = terms.epoch == self.epoch;
+        // A step that was never reported: nobody knows what the cache holds.
+        if !same_epoch || self.pending.is_some() {
+            if self.reserved.is_some() {
+                effects.push(Effect::Release);
+            }
+            self.forget(same_epoch);
+            self.epoch = terms.epoch;
+        }
+        match self.reserved {
+            Some(reserved) if terms.positions > reserved => {
+                let message =
+                    format!("{reserved} positions are reserved; begin a higher epoch to have more");
+                return self.refuse(RefusalCode::Context, message);
+            }
+            Some(_) => effects.push(self.opened(self.commitments.position())),
+            None => {
+                self.asked = Some(terms.positions);
+                effects.push(Effect::Reserve {
+                    positions: terms.positions,
+                });
+            }
+        }
+        effects
+    }
+
+    /// The cache that [`Effect::Reserve`] asked for is there, or why it isn't.
+    pub fn on_reserved(&mut self, result: Result<(), Refusal>) -> Vec<Effect> {
+        match (result, self.asked.take()) {
+            (Ok(()), Some(positions)) => {
+                self.reserved = Some(positions);
+                vec![self.opened(self.commitments.position())]
+            }
+            (Ok(()), None) => Vec::new(),
+            (Err(refusal), _) => refused(refusal),
+        }
+    }
+
+    /// The cache is gone: its lease ended, or it was dropped.
+    pub fn evict(&mut self) {
+        self.forget(true);
+    }
+
+    fn forget(&mut self, same_epoch: bool) {
+        self.commitments.restart(&self.me, same_epoch);
+        self.reserved = None;
+        self.answered = None;
+        self.pending = None;
+    }
+
+    /// A request other than the stream's first.
+    pub fn on_request(
+        &mut self,
+        request: Request,
+        payload: Option<Activations>,
+        now: Now,
+    ) -> Vec<Effect> {
+        if self.pending.is_some() {
+            return self.refuse(RefusalCode::Unexpected, "a step is being computed");
+        }
+        match (request, payload) {
+            (Request::Step(step), Some(input)) => match self.step(step, input, now) {
+                Ok(effects) | Err(effects) => effects,
+            },
+            (Request::Upstream(receipt), None) => self.upstream(receipt),
+            (Request::Voucher { voucher, signature }, None) => self.voucher(voucher, signature),
+            (Request::Finish, None) => self.finish(),
+            (Request::Open(_), _) => self.refuse(RefusalCode::Unexpected, "the stream is open"),
+            _ => self.refuse(
+                RefusalCode::Unexpected,
+                "a payload where none belongs, or none",
+            ),
+        }
+    }
+
+    /// Ok and Err are both answers; Err leaves early.
+    fn step(
+        &mut self,
+        step: Step,
+        input: Activations,
+        now: Now,
+    ) -> Result<Vec<Effect>, Vec<Effect>> {
+        let position = self.commitments.position();
+        if now.block >= self.deadline {
+            return Err(self.refuse(RefusalCode::Session, "the session expired; open another"));
+        }
+        if self.finished.is_some() {
+            return Err(self.refuse(RefusalCode::Position, "the session was finished here"));
+        }
+        if input.header != step.activations {
+            return Err(self.refuse(RefusalCode::Activations, "payload and header differ"));
+        }
+        if input.header.dtype != DType::F32 {
+            return Err(self.refuse(RefusalCode::DType, "this server takes activations as f32"));
+        }
+        if input.header.hidden != self.me.hidden
+            || !(1..=MAX_STEP_TOKENS).contains(&input.header.tokens)
+        {
+            let message = format!(
+                "a step has 1 to {MAX_STEP_TOKENS} rows of {} numbers, not {} of {}",
+                self.me.hidden, input.header.tokens, input.header.hidden
+            );
+            return Err(self.refuse(RefusalCode::Activations, message));
+        }
+        let digest = hash_of(b"quipu/step-input/1", input.bytes.as_ref());
+        if let Some(last) = &self.answered {
+            if last.step == step && last.input == digest {
+                return Err(replies(&last.replies));
+            }
+            if step.step <= last.step.step {
+                let message = format!("step {} was answered already", last.step.step);
+                return Err(self.refuse(RefusalCode::Position, message));
+            }
+        }
+        let Some(reserved) = self.reserved else {
+            let mut effects = self.refuse(
+                RefusalCode::Position,
+                "the cache was not used for too long and is gone; open the stream again",
+            );
+            effects.push(Effect::Close);
+            return Err(effects);
+        };
+        if step.position != position {
+            let message = format!("position {position} comes next, not {}", step.position);
+            return Err(self.refuse(RefusalCode::Position, message));
+        }
+        let end = position.saturating_add(input.header.tokens);
+        if end > reserved {
+            let message = format!("{end} positions; {reserved} are reserved");
+            return Err(self.refuse(RefusalCode::Context, message));
+        }
+        let limit = self.payment.limit(&self.me);
+        if end > limit {
+            let message = format!(
+                "positions up to {limit} are served: {} are paid, the cap pays {}; send a voucher",
+                self.payment.paid(),
+                self.payment.affordable(&self.me)
+            );
+            return Err(self.refuse(RefusalCode::Unpaid, message));
+        }
+        self.upstream
+            .admits(&self.me, self.commitments.signed().len())
+            .map_err(refused)?;
+        let prepared = self
+            .commitments
+            .prepare(&input.bytes, self.me.hidden as usize * 4)
+            .map_err(|error| self.refuse(RefusalCode::Position, error.to_string()))?;
+        self.upstream.expect(&prepared.ranges).map_err(conflict)?;
+        self.pending = Some(Pending {
+            step,
+            input: digest,
+            prepared,
+        });
+        Ok(vec![Effect::Compute { position, input }])
+    }
+
+    /// The result of [`Effect::Compute`].
+    pub fn on_computed(&mut self, result: Result<Activations, ComputeError>) -> Vec<Effect> {
+        let Some(pending) = self.pending.take() else {
+            return Vec::new();
+        };
+        let output = match result {
+            Ok(output) if output.header == pending.step.activations => output,
+            Ok(_) => {
+                self.forget(true);
+                let effects = self.refuse(RefusalCode::Internal, "the span gave another shape");
+                return [vec![Effect::Release], effects].concat();
+            }
+            Err(ComputeError::Input(message)) => {
+                return self.refuse(RefusalCode::Activations, message)
+            }
+            Err(ComputeError::Unknown) => {
+                self.forget(true);
+                let message = "the cache was dropped; open the stream again";
+                return self.refuse(RefusalCode::Internal, message);
+            }
+            Err(error) => return self.refuse(RefusalCode::Internal, error.to_string()),
+        };
+        let signed = match self
+            .commitments
+            .complete(&self.me, pending.prepared, &output.bytes)
+        {
+            Ok(signed) => signed,
+            Err(error) => {
+                self.forget(true);
+                let effects = self.refuse(RefusalCode::Internal, error.to_string());
+                return [vec![Effect::Release], effects].concat();
+            }
+        };
+        self.served = self.served.max(self.commitments.position());
+        let mut answer = vec![(Response::Output(pending.step), Some(output))];
+        let mut effects = replies(&answer);
+        effects.extend(self.receipts(signed, &mut answer));
+        let Pending { step, input, .. } = pending;
+        self.answered = Some(Answered {
+            step,
+            input,
+            replies: answer,
+        });
+        effects
+    }
+
+    /// Keeps and sends receipts, and keeps the predecessors' receipts that they match.
+    fn receipts(&mut self, signed: Vec<SignedReceipt>, answer: &mut Replies) -> Vec<Effect> {
+        let mut effects: Vec<Effect> = self
+            .upstream
+            .completed(&signed)
+            .into_iter()
+            .map(Effect::Keep)
+            .collect();
+        // All are kept before the first is sent: one write to the disk for a long prompt.
+        effects.extend(
+            signed
+                .iter()
+                .cloned()
+                .map(|one| Effect::Keep(Record::Receipt(one))),
+        );
+        for receipt in signed {
+            effects.push(Effect::Reply(Response::Receipt(receipt.clone()), None));
+            answer.push((Response::Receipt(receipt), None));
+        }
+        effects
+    }
+
+    fn upstream(&mut self, receipt: SignedReceipt) -> Vec<Effect> {
+        if self.me.span.start == 0 {
+            let message = "this server holds the first block: nobody stands before it";
+            return self.refuse(RefusalCode::Upstream, message);
+        }
+        match self
+            .upstream
+            .take(&self.me, receipt.clone(), self.commitments.signed())
+        {
+            Ok(true) => vec![Effect::Keep(Record::Upstream(receipt))],
+            Ok(false) => Vec::new(),
+            Err(wrong) => conflict(wrong),
+        }
+    }
+
+    fn voucher(&mut self, voucher: Voucher, signature: SignatureBytes) -> Vec<Effect> {
+        let accepted = Response::VoucherAccepted {
+            positions: voucher.positions,
+        };
+        match self.payment.take(voucher, signature, &self.me) {
+            Ok(true) => vec![
+                Effect::Keep(Record::Voucher { voucher, signature }),
+                Effect::Reply(accepted, None),
+            ],
+            Ok(false) => vec![Effect::Reply(accepted, None)],
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    fn finish(&mut self) -> Vec<Effect> {
+        if let Some(answer) = &self.finished {
+            return replies(answer);
+        }
+        let last = self.commitments.finish(&self.me);
+        let mut effects = self.end(last);
+        if self.reserved.is_some() {
+            effects.push(Effect::Release);
+        }
+        self.forget(false);
+        effects
+    }
+
+    /// Sets the last answer of the session, and gives it.
+    fn end(&mut self, last: Option<SignedReceipt>) -> Vec<Effect> {
+        let mut answer = Vec::new();
+        let mut effects = self.receipts(last.into_iter().collect(), &mut answer);
+        if answer.is_empty() && self.commitments.is_cut() {
+            let cut = self.commitments.signed().last().cloned();
+            answer.extend(cut.map(|receipt| (Response::Receipt(receipt), None)));
+        }
+        let finished = Response::Finished {
+            head: self.commitments.head(&self.me),
+        };
+        answer.push((finished.clone(), None));
+        effects.push(Effect::Reply(finished, None));
+        self.finished = Some(answer);
+        effects
+    }
+
+    fn opened(&self, position: u32) -> Effect {
+        let opened = Response::Opened {
+            position,
+            credit: CREDIT_POSITIONS,
+            lease_millis: LEASE.as_millis() as u32,
+        };
+        Effect::Reply(opened, None)
+    }
+
+    fn refuse(&self, code: RefusalCode, message: impl Into<String>) -> Vec<Effect> {
+        refused(Refusal::new(code, message))
+    }
+}
+
+/// A refusal as effects: a fatal one closes the stream.
+fn refused(refusal: Refusal) -> Vec<Effect> {
+    let close = refusal.code.is_fatal().then_some(Effect::Close);
+    let mut effects = vec![Effect::Reply(Response::Refused(refusal), None)];
+    effects.extend(close);
+    effects
+}
+
+fn conflict(wrong: Wrong) -> Vec<Effect> {
+    let evidence = wrong
+        .evidence
+        .map(|receipt| Effect::Keep(Record::Conflict(*receipt)));
+    evidence.into_iter().chain(refused(wrong.refusal)).collect()
+}
+
+fn replies(answer: &Replies) -> Vec<Effect> {
+    answer
+        .iter()
+        .map(|(response, payload)| Effect::Reply(response.clone(), payload.clone()))
+        .collect()
+}
+
+// A range must fit the credit, or no server would ever be paid for one.
+const _: () = assert!(CREDIT_POSITIONS >= RECEIPT_POSITIONS);
