@@ -1,0 +1,118 @@
+//! Rotary position embeddings in the layout of Hugging Face: entry `i` of a head is paired with
+//! entry `i + d/2`.
+//!
+//! Angles, sines and cosines come from IEEE products and the pure-Rust `libm`, so the tables have
+//! the same bits on every machine. As in the reference implementation an angle is the f32 product
+//! of a position and an f32 frequency.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+
+use crate::config::{ModelConfig, RopeScaling};
+
+/// The frequencies of a model.
+#[derive(Clone, Debug)]
+pub(crate) struct Rope {
+    /// Radians per position of each of the `d/2` pairs.
+    frequencies: Vec<f32>,
+}
+
+/// Cosines and sines of consecutive positions.
+#[derive(Debug)]
+pub(crate) struct Rotation<B: Backend> {
+    /// `[1, tokens, d]`: the cosines twice.
+    cos: Tensor<B, 3>,
+    /// `[1, tokens, d]`: the negated sines, then the sines.
+    sin: Tensor<B, 3>,
+}
+
+impl Rope {
+    pub fn new(config: &ModelConfig) -> Self {
+        let unscaled = unscaled(config.rope_theta, config.head_dim);
+        let frequencies = match &config.rope_scaling {
+            None => unscaled,
+            Some(scaling) => {
+                let divisors = divisors(config.rope_theta, config.head_dim, scaling);
+                unscaled
+                    .iter()
+                    .zip(divisors)
+                    .map(|(f, divisor)| f / divisor)
+                    .collect()
+            }
+        };
+        Self { frequencies }
+    }
+
+    /// The rotation of `tokens` positions from `start` on.
+    pub fn rotation<B: Backend>(
+        &self,
+        start: usize,
+        tokens: usize,
+        device: &B::Device,
+    ) -> Rotation<B> {
+        let half = self.frequencies.len();
+        let width = 2 * half;
+        let mut cos = vec![0.0; tokens * width];
+        let mut sin = vec![0.0; tokens * width];
+        for token in 0..tokens {
+            let position = (start + token) as f32;
+            for (i, frequency) in self.frequencies.iter().enumerate() {
+                let (s, c) = libm::sincos(f64::from(position * frequency));
+                let (low, high) = (token * width + i, token * width + half + i);
+                cos[low] = c as f32;
+                cos[high] = c as f32;
+                sin[low] = -s as f32;
+                sin[high] = s as f32;
+            }
+        }
+        let tensor =
+            |values| Tensor::from_data(TensorData::new(values, [1, tokens, width]), device);
+        Rotation {
+            cos: tensor(cos),
+            sin: tensor(sin),
+        }
+    }
+}
+
+impl<B: Backend> Rotation<B> {
+    /// Rotates heads, `[heads, tokens, d]`.
+    pub fn apply(&self, heads: Tensor<B, 3>) -> Tensor<B, 3> {
+        let half = heads.dims()[2] / 2;
+        let low = heads.clone().narrow(2, 0, half);
+        let high = heads.clone().narrow(2, half, half);
+        let swapped = Tensor::cat(vec![high, low], 2);
+        heads * self.cos.clone() + swapped * self.sin.clone()
+    }
+}
+
+/// `θ^(−2i/d)`.
+fn unscaled(theta: f64, head_dim: usize) -> Vec<f32> {
+    let exponent = |i: usize| 2.0 * i as f64 / head_dim as f64;
+    (0..head_dim / 2)
+        .map(|i| (1.0 / libm::pow(theta, exponent(i))) as f32)
+        .collect()
+}
+
+/// By what Llama 3's scaling divides each frequency: 1 for short wavelengths, `factor` for long
+/// ones, and a blend between.
+pub(crate) fn divisors(theta: f64, head_dim: usize, scaling: &RopeScaling) -> Vec<f32> {
+    let context = scaling.original_context as f64;
+    let (low, high) = (scaling.low_freq_factor, scaling.high_freq_factor);
+    unscaled(theta, head_dim)
+        .into_iter()
+        .map(|frequency| {
+            let wavelength = 2.0 * std::f64::consts::PI / f64::from(frequency);
+            if wavelength < context / high {
+                1.0
+            } else if wavelength > context / low {
+                scaling.factor as f32
+            } else {
+                let smooth = (context / wavelength - low) / (high - low);
+                (1.0 / ((1.0 - smooth) / scaling.factor + smooth)) as f32
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
