@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
+mod chain_of_servers;
+pub mod ends;
+pub mod error;
+pub mod failover;
+pub mod generate;
+pub mod history;
+mod jobs;
+mod link;
+pub mod options;
+pub mod payment;
+pub mod receipts;
+pub mod routing;
+pub mod sampling;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub use ends::{Ends, EndsError, EngineEnds, Message, Prompt, Role};
+pub use error::{ClientError, ServerError};
+pub use generate::{Client, Event, Finish, Generation, Request};
+pub use options::{ClientOptions, SamplingOptions};

@@ -1,0 +1,416 @@
+//! The servers of a session as one: activations in, activations out, whoever fails on the way.
+
+use crate::{
+    error::{Broken, ServerError},
+    failover::Bans,
+    history::History,
+    link::{Context, Cut, Link, Server, Task},
+    receipts::Verified,
+    routing::{self, Candidate, Detour, Wish},
+};
+use parking_lot::Mutex;
+use quipu_primitives::{NodeId, Span};
+use quipu_protocol::{Activations, RefusalCode, SignedReceipt};
+use rand::rngs::StdRng;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+/// Failures after which a server is not tried again in the session.
+const MAX_STRIKES: u32 = 3;
+
+/// A server failed, and others took its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailOver {
+    /// The server that failed.
+    pub failed: NodeId,
+    /// Its blocks.
+    pub span: Span,
+    /// Positions that had entered the chain.
+    pub position: u32,
+    /// Who goes on.
+    pub replaced_by: Vec<NodeId>,
+    /// What the server did.
+    pub cause: String,
+    /// How long the answer stood still.
+    pub stall: Duration,
+}
+
+struct Hop {
+    node: NodeId,
+    span: Span,
+    link: Option<Link>,
+}
+
+/// An unbroken run of servers over all blocks, and those that can step in.
+pub(crate) struct ChainOfServers {
+    context: Arc<Context>,
+    blocks: u16,
+    servers: Vec<Server>,
+    hops: Vec<Hop>,
+    history: History,
+    wish: Wish,
+    bans: Arc<Mutex<Bans>>,
+    strikes: BTreeMap<NodeId, u32>,
+    excluded: BTreeSet<NodeId>,
+    past: BTreeMap<NodeId, Verified>,
+    epoch: u32,
+    failures: Vec<(NodeId, ServerError)>,
+    failovers: Vec<FailOver>,
+    /// By how much replays of the last span may differ.
+    tolerance: f64,
+    rng: StdRng,
+}
+
+/// What a chain is made of.
+pub(crate) struct Parts {
+    pub context: Arc<Context>,
+    pub blocks: u16,
+    /// All servers of the session.
+    pub servers: Vec<Server>,
+    /// Indices of those to begin with, in order of their blocks.
+    pub primaries: Vec<usize>,
+    pub wish: Wish,
+    pub bans: Arc<Mutex<Bans>>,
+    pub tolerance: f64,
+    pub rng: StdRng,
+}
+
+impl ChainOfServers {
+    /// Opens streams to the primaries; stand-bys take the place of those that fail. Not
+    /// cancel-safe.
+    pub async fn connect(parts: Parts) -> Result<Self, Broken> {
+        let Parts {
+            context,
+            blocks,
+            servers,
+            primaries,
+            wish,
+            bans,
+            tolerance,
+            rng,
+        } = parts;
+        let opening = primaries
+            .iter()
+            .map(|&primary| Link::open(context.clone(), servers[primary].clone(), 0, None));
+        let opened = futures::future::join_all(opening).await;
+        let mut chain = ChainOfServers {
+            hops: Vec::new(),
+            history: History::new(context.hidden),
+            context,
+            blocks,
+            servers,
+            wish,
+            bans,
+            strikes: BTreeMap::new(),
+            excluded: BTreeSet::new(),
+            past: BTreeMap::new(),
+            epoch: 0,
+            failures: Vec::new(),
+            failovers: Vec::new(),
+            tolerance,
+            rng,
+        };
+        let mut broken = Vec::new();
+        for (&primary, link) in primaries.iter().zip(opened) {
+            let Server { node, span, .. } = chain.servers[primary];
+            let link = link.map_err(|error| broken.push((span, error))).ok();
+            chain.hops.push(Hop { node, span, link });
+        }
+        for (span, error) in broken {
+            // A detour around one may have replaced another.
+            if let Some(at) = chain
+                .hops
+                .iter()
+                .position(|hop| hop.span == span && hop.link.is_none())
+            {
+                chain.recover(at, error).await?;
+            }
+        }
+        Ok(chain)
+    }
+
+    /// Positions of the next step that every server's credit allows.
+    pub fn room(&self) -> u32 {
+        self.hops
+            .iter()
+            .flat_map(|hop| &hop.link)
+            .map(Link::room)
+            .min()
+            .unwrap_or(0)
+    }
+
+    /// Leads a step through all blocks, and gives the rows that come out. Not cancel-safe.
+    pub async fn step(&mut self, input: &Activations) -> Result<Activations, Broken> {
+        self.history.begin(input);
+        let mut boundary = 0;
+        while boundary < self.blocks {
+            let at = self
+                .hops
+                .iter()
+                .position(|hop| hop.span.start == boundary)
+                .unwrap_or(0);
+            boundary = match self.run(at).await {
+                Ok(rows) => {
+                    let end = self.hops[at].span.end;
+                    self.history.append(end, &rows);
+                    end
+                }
+                Err(error) => self.recover(at, error).await?,
+            };
+        }
+        Ok(self
+            .history
+            .activations(self.history.last_step(self.blocks)))
+    }
+
+    /// Runs the step through one server.
+    async fn run(&mut self, at: usize) -> Result<Vec<u8>, ServerError> {
+        let (before, rest) = self.hops.split_at_mut(at);
+        let Some(Hop {
+            span,
+            link: Some(link),
+            ..
+        }) = rest.first_mut()
+        else {
+            return Err(ServerError::Forgot { position: 0 });
+        };
+        let rows = self.history.last_step(span.start);
+        let upstream = receipts(before.last());
+        let steps = [(rows.len() / self.history.row_bytes().max(1)) as u32];
+        let cut = Cut::Steps(&steps);
+        link.run(Task {
+            rows,
+            cut,
+            upstream,
+            known: &[],
+            tolerance: 0.0,
+        })
+        .await
+    }
+
+    /// Puts others in the place of a server that failed and replays to them what it was given.
+    /// Gives the boundary behind them, which the step under way has then crossed.
+    async fn recover(&mut self, at: usize, error: ServerError) -> Result<u16, Broken> {
+        let started = Instant::now();
+        let Hop { node, span, .. } = self.hops[at];
+        warn!(node, %span, %error, "a server failed; failing over");
+        let cause = error.to_string();
+        if let Some(link) = self.hops[at].link.take() {
+            self.past.insert(node, link.into_verified());
+        }
+        self.strike(node, error);
+        loop {
+            let usable = self.usable(at);
+            let candidates: Vec<Candidate> = usable.iter().map(candidate).collect();
+            let spans: Vec<Span> = self.hops.iter().map(|hop| hop.span).collect();
+            let Some(detour) = routing::detour(&spans, at, &candidates, &self.wish, &mut self.rng)
+            else {
+                let failures = std::mem::take(&mut self.failures);
+                return Err(Broken::NoServerLeft { span, failures });
+            };
+            let servers = detour.hops.iter().map(|&hop| usable[hop].clone()).collect();
+            match self.replace(&detour, servers).await {
+                Ok(end) => {
+                    let replaced_by: Vec<NodeId> =
+                        detour.hops.iter().map(|&hop| usable[hop].node).collect();
+                    let (position, stall) = (self.history.positions(), started.elapsed());
+                    info!(failed = node, ?replaced_by, position, ?stall, "failed over");
+                    let failed = node;
+                    self.failovers.push(FailOver {
+                        failed,
+                        span,
+                        position,
+                        replaced_by,
+                        cause,
+                        stall,
+                    });
+                    return Ok(end);
+                }
+                Err((node, error)) => self.strike(node, error),
+            }
+        }
+    }
+
+    /// Servers of the session that can be used in the place of the one at `at`.
+    fn usable(&self, at: usize) -> Vec<Server> {
+        let now = Instant::now();
+        let bans = self.bans.lock();
+        let forgot = |node| {
+            matches!(self.failures.last(), Some((last, error))
+            if *last == node && lost_sequence(error))
+        };
+        self.servers
+            .iter()
+            .filter(|server| !self.excluded.contains(&server.node))
+            .filter(|server| bans.allows(server.node, now) || forgot(server.node))
+            .filter(|server| {
+                let others = self
+                    .hops
+                    .iter()
+                    .enumerate()
+                    .filter(|(place, _)| *place != at);
+                others
+                    .map(|(_, hop)| hop.node)
+                    .all(|node| node != server.node)
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// A server failed: it is left alone for a while, or for good.
+    fn strike(&mut self, node: NodeId, error: ServerError) {
+        let now = Instant::now();
+        let strikes = self.strikes.entry(node).or_default();
+        *strikes += 1;
+        let unlike = matches!(error, ServerError::Differs { exact: false, .. });
+        if error.is_dishonest() || unlike || *strikes >= MAX_STRIKES {
+            self.excluded.insert(node);
+        }
+        if error.is_dishonest() {
+            self.bans.lock().lied(node, now);
+        } else if !unlike && !lost_sequence(&error) {
+            self.bans.lock().failed(node, now);
+        }
+        self.failures.push((node, error));
+    }
+
+    /// Opens `servers`, leads everything through them that went into the region they replace, and
+    /// puts them there. On an error nothing is replaced, and the server that failed is named.
+    async fn replace(
+        &mut self,
+        detour: &Detour,
+        servers: Vec<Server>,
+    ) -> Result<u16, (NodeId, ServerError)> {
+        let (first, last) = (*detour.region.start(), *detour.region.end());
+        let (from, to) = (self.hops[first].span.start, self.hops[last].span.end);
+        let mut hops: Vec<Hop> = Vec::new();
+        let mut outputs: Vec<Vec<u8>> = Vec::new();
+        let count = servers.len();
+        for (index, server) in servers.into_iter().enumerate() {
+            let Server { node, span, .. } = server;
+            let before = match index {
+                0 => first
+                    .checked_sub(1)
+                    .and_then(|before| self.hops.get(before)),
+                _ => hops.last(),
+            };
+            let is_last = index + 1 == count;
+            let rows = outputs
+                .last()
+                .map_or(self.history.rows(from), Vec::as_slice);
+            let task = Task {
+                rows,
+                cut: match self.context.exact {
+                    true => Cut::Free,
+                    false => Cut::Steps(self.history.steps()),
+                },
+                upstream: receipts(before),
+                known: if is_last { self.history.rows(to) } else { &[] },
+                // Behind the last block nobody but the client has seen the outputs.
+                tolerance: if is_last && to == self.blocks {
+                    self.tolerance
+                } else {
+                    0.0
+                },
+            };
+            self.epoch += 1;
+            let past = self.past.get(&node).cloned();
+            let result = match Link::open(self.context.clone(), server, self.epoch, past).await {
+                Ok(mut link) => {
+                    let result = link.run(task).await;
+                    hops.push(Hop {
+                        node,
+                        span,
+                        link: Some(link),
+                    });
+                    result
+                }
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(rows) => outputs.push(rows),
+                Err(error) => {
+                    self.keep_receipts(hops);
+                    return Err((node, error));
+                }
+            }
+        }
+        let replaced: Vec<Hop> = self.hops.splice(first..=last, []).collect();
+        self.keep_receipts(replaced);
+        self.history.forget_between(from, to);
+        for (hop, mut rows) in hops.iter().zip(outputs) {
+            let known = self.history.rows(hop.span.end).len();
+            self.history
+                .append(hop.span.end, &rows.split_off(known.min(rows.len())));
+        }
+        self.hops.splice(first..first, hops);
+        Ok(to)
+    }
+
+    fn keep_receipts(&mut self, hops: Vec<Hop>) {
+        let links = hops
+            .into_iter()
+            .filter_map(|hop| Some((hop.node, hop.link?)));
+        self.past
+            .extend(links.map(|(node, link)| (node, link.into_verified())));
+    }
+
+    /// Ends the sequence at every server and pays it. A server that fails now keeps what was
+    /// verified before. Not cancel-safe.
+    pub async fn finish(&mut self) {
+        for at in 0..self.hops.len() {
+            let (before, rest) = self.hops.split_at_mut(at);
+            let Some(Hop {
+                node,
+                link: Some(link),
+                ..
+            }) = rest.first_mut()
+            else {
+                continue;
+            };
+            let node = *node;
+            match link.finish(receipts(before.last())).await {
+                Ok(()) => self.bans.lock().served(node),
+                Err(error) => {
+                    warn!(node, %error, "a server failed at the end; it is paid what was verified");
+                    self.strike(node, error);
+                }
+            }
+        }
+    }
+
+    /// The fail-overs so far.
+    pub fn failovers(&self) -> &[FailOver] {
+        &self.failovers
+    }
+}
+
+/// Does the server live, but hold the sequence no more?
+fn lost_sequence(error: &ServerError) -> bool {
+    match error {
+        ServerError::Forgot { .. } => true,
+        ServerError::Refused(refusal) => refusal.code == RefusalCode::Position,
+        _ => false,
+    }
+}
+
+fn receipts(hop: Option<&Hop>) -> &[SignedReceipt] {
+    hop.and_then(|hop| hop.link.as_ref())
+        .map_or(&[], Link::receipts)
+}
+
+pub(crate) fn candidate(server: &Server) -> Candidate {
+    Candidate {
+        node: server.node,
+        span: server.span,
+        price: server.price,
+        round_trip: server.round_trip,
+        decode: server.decode,
+        free_positions: server.free_positions,
+    }
+}

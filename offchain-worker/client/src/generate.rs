@@ -1,0 +1,573 @@
+//! [`Client`]: a prompt in, a streamed, paid and attested answer out.
+
+use crate::{
+    chain_of_servers::{ChainOfServers, FailOver, Parts},
+    ends::{Ends, EndsError, Prompt},
+    error::{Broken, ClientError},
+    failover::Bans,
+    link::Context,
+    options::{ClientOptions, SamplingOptions},
+    payment::{Ledger, Paid},
+    routing::Wish,
+    sampling::Nonce,
+    session::OpenSession,
+};
+use parking_lot::Mutex;
+use quipu_engine::Sampling;
+use quipu_primitives::{
+    views::{SessionStatus, SubnetInfo},
+    AccountBytes, Digest, Kernel, NodeId, SessionId, Span, SubnetId,
+};
+use quipu_protocol::{limits::MAX_STEP_TOKENS, Activations};
+use quipu_worker_core::{
+    ports::{Call, ChainError, SharedChain, SharedPeers},
+    Signer,
+};
+use rand::{rngs::StdRng, SeedableRng};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use crate::chain_of_servers::FailOver as FailOverReport;
+
+/// A client of the swarm. Serves any number of generations at once.
+pub struct Client {
+    pub(crate) chain: SharedChain,
+    pub(crate) peers: SharedPeers,
+    pub(crate) ends: Arc<dyn Ends>,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) options: ClientOptions,
+    pub(crate) bans: Arc<Mutex<Bans>>,
+    /// Sessions that were opened and not yet settled.
+    pub(crate) open: Mutex<BTreeMap<SessionId, Arc<Mutex<Ledger>>>>,
+}
+
+/// What is asked of the swarm.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who serves.
+    pub subnet: SubnetId,
+    /// What is asked.
+    pub prompt: Prompt,
+    /// How tokens are chosen.
+    pub sampling: SamplingOptions,
+    /// Ends the answer after the token under way; what there is of it is finished, paid and
+    /// settled as any answer.
+    pub cancel: CancellationToken,
+}
+
+impl Request {
+    /// A request that nobody cancels.
+    pub fn new(subnet: SubnetId, prompt: Prompt, sampling: SamplingOptions) -> Self {
+        Request {
+            subnet,
+            prompt,
+            sampling,
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+/// What happens while an answer is made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// The session is open, and the servers are connected.
+    Opened {
+        /// The session.
+        session: SessionId,
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// The servers in order of their blocks.
+        route: &'a [(NodeId, Span)],
+    },
+    /// A token was chosen.
+    Token {
+        /// Its id.
+        id: u32,
+        /// The text that it completes; often empty, and always for a token that ends the answer.
+        text: &'a str,
+    },
+    /// A server failed and others took its place.
+    FailedOver(&'a FailOver),
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended it.
+    Stop,
+    /// `max_tokens` was reached.
+    Length,
+    /// The request was cancelled.
+    Cancelled,
+    /// It broke off; see [`ClientError::Interrupted`].
+    Interrupted,
+}
+
+/// How long it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timing {
+    /// From the call to the open session: chain and connections.
+    pub open: Duration,
+    /// From the open session to the first token.
+    pub first_token: Duration,
+    /// From the first token to the last.
+    pub decode: Duration,
+    /// From the last token to the settlement's block.
+    pub settle: Duration,
+    /// Tokens after the first per second; 0 for fewer than two tokens.
+    pub decode_rate: f64,
+}
+
+/// Where a session was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Number of the block.
+    pub block: u32,
+    /// Hash of the block; `None` where only the session's record told.
+    pub hash: Option<Digest>,
+}
+
+/// An answer, and what became of its session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generation {
+    /// The answer.
+    pub text: String,
+    /// Its tokens, with the one that ended it.
+    pub tokens: Vec<u32>,
+    /// The prompt's tokens.
+    pub prompt_tokens: Vec<u32>,
+    /// The session.
+    pub session: SessionId,
+    /// Root over the servers' receipts.
+    pub receipt_root: Digest,
+    /// Where it was settled; `None` if that failed.
+    pub settlement: Option<Settlement>,
+    /// What each server is paid.
+    pub paid: Vec<Paid>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// How long it took.
+    pub timing: Timing,
+    /// Servers that failed on the way.
+    pub failovers: Vec<FailOver>,
+}
+
+/// An answer in the making.
+struct Answer {
+    text: String,
+    tokens: Vec<u32>,
+    prompt: Vec<u32>,
+    finish: Finish,
+    opened: Instant,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    reported: usize,
+}
+
+impl Client {
+    /// A client that pays with `signer`. `ends` must be those of the subnets it will ask.
+    pub fn new(
+        chain: SharedChain,
+        peers: SharedPeers,
+        ends: Arc<dyn Ends>,
+        signer: Arc<dyn Signer>,
+        options: ClientOptions,
+    ) -> Self {
+        let bans = Arc::new(Mutex::new(Bans::new(options.ban)));
+        Client {
+            chain,
+            peers,
+            ends,
+            signer,
+            options,
+            bans,
+            open: Mutex::default(),
+        }
+    }
+
+    /// The ends.
+    pub fn ends(&self) -> &Arc<dyn Ends> {
+        &self.ends
+    }
+
+    /// Answers a request, and settles its session. `sink` hears of every token as it comes.
+    ///
+    /// Not cancel-safe: a dropped future leaves its session open; see [`Client::abort`]. To stop
+    /// early use [`Request::cancel`].
+    pub async fn generate(
+        &self,
+        request: Request,
+        mut sink: impl FnMut(Event<'_>) + Send,
+    ) -> Result<Generation, ClientError> {
+        let started = Instant::now();
+        request.sampling.validate()?;
+        let nonce = Nonce::new(request.sampling.seed);
+        let subnet = self.subnet(request.subnet).await?;
+        let ends = self.ends.clone();
+        let prompt = blocking(move || ends.encode(&request.prompt)).await?;
+        let positions = positions(&subnet, &prompt, request.sampling.max_tokens)?;
+        let mut rng = match self.options.route_seed {
+            Some(seed) => StdRng::seed_from_u64(seed),
+            None => StdRng::from_entropy(),
+        };
+        let wish = Wish {
+            positions,
+            price_weight: self.options.price_weight,
+        };
+        let route = self.find_route(&subnet, &wish, &mut rng).await?;
+        let OpenSession { ledger, route } = self
+            .open_session(subnet.id, route, positions, &nonce)
+            .await?;
+        let session = ledger.lock().session();
+        let named: Vec<(NodeId, Span)> = route
+            .primaries
+            .iter()
+            .map(|&primary| (route.servers[primary].node, route.servers[primary].span))
+            .collect();
+        info!(
+            session,
+            ?named,
+            prompt_tokens = prompt.len(),
+            "session open"
+        );
+        let kernel = route.profile.kernel;
+        let context = Arc::new(Context {
+            genesis: self.chain.genesis(),
+            session,
+            weights_root: subnet.manifest.weights_root,
+            profile: route.profile.digest(),
+            exact: kernel.is_exact(),
+            hidden: subnet.manifest.config.hidden_size,
+            max_positions: positions,
+            open_timeout: self.options.open_timeout,
+            session_patience: self.options.session_patience,
+            step_timeout: self.options.step_timeout,
+            ledger: ledger.clone(),
+            peers: self.peers.clone(),
+        });
+        let parts = Parts {
+            context,
+            blocks: subnet.manifest.config.blocks,
+            servers: route.servers,
+            primaries: route.primaries,
+            wish,
+            bans: self.bans.clone(),
+            tolerance: tolerance(kernel),
+            rng,
+        };
+        let mut answer = Answer {
+            text: String::new(),
+            tokens: Vec::new(),
+            prompt,
+            finish: Finish::Interrupted,
+            opened: Instant::now(),
+            first: None,
+            last: None,
+            reported: 0,
+        };
+        let mut failovers = Vec::new();
+        let result = match ChainOfServers::connect(parts).await {
+            Ok(mut chain) => {
+                let prompt_tokens = answer.prompt.len();
+                answer.opened = Instant::now();
+                sink(Event::Opened {
+                    session,
+                    prompt_tokens,
+                    route: &named,
+                });
+                let sampling = nonce.sampling(&request.sampling);
+                let (most, cancel) = (request.sampling.max_tokens, &request.cancel);
+                let result = self
+                    .answer(&mut chain, &mut answer, sampling, most, cancel, &mut sink)
+                    .await;
+                // Those that live are paid to the last position, also after a failure.
+                chain.finish().await;
+                failovers = chain.failovers().to_vec();
+                result
+            }
+            Err(broken) => Err(broken),
+        };
+        let settled = self.settle(&ledger).await;
+        let generation = answer.into_generation(&ledger.lock(), started, failovers, &settled);
+        match (result, settled) {
+            (Err(reason), settled) => {
+                if let Err(error) = settled {
+                    warn!(session, %error, "the session that broke off is not settled");
+                }
+                Err(ClientError::Interrupted {
+                    reason,
+                    partial: Box::new(generation),
+                })
+            }
+            (Ok(()), Err(source)) => Err(ClientError::Unsettled {
+                session,
+                source,
+                generation: Box::new(generation),
+            }),
+            (Ok(()), Ok(_)) => Ok(generation),
+        }
+    }
+
+    /// Leads the prompt and one chosen token after the other through the chain.
+    async fn answer(
+        &self,
+        chain: &mut ChainOfServers,
+        answer: &mut Answer,
+        sampling: Sampling,
+        most: u32,
+        cancel: &CancellationToken,
+        sink: &mut (impl FnMut(Event<'_>) + Send),
+    ) -> Result<(), Broken> {
+        let mut text = self.ends.text_stream();
+        let mut output = None;
+        let mut rest: &[u32] = &answer.prompt.clone();
+        while !rest.is_empty() {
+            if cancel.is_cancelled() {
+                answer.finish = Finish::Cancelled;
+                return Ok(());
+            }
+            let room = chain.room().clamp(1, MAX_STEP_TOKENS) as usize;
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            rest = later;
+            output = Some(self.step(chain, answer, now, sink).await?);
+        }
+        while let Some(row) = output.as_ref().and_then(last_row) {
+            let token = self.choose(row, &sampling, answer.position()).await?;
+            answer.tokens.push(token);
+            answer.last = Some(Instant::now());
+            answer.first = answer.first.or(answer.last);
+            let piece = match self.ends.is_end(token) {
+                true => String::new(),
+                false => text.push(token),
+            };
+            answer.text.push_str(&piece);
+            sink(Event::Token {
+                id: token,
+                text: &piece,
+            });
+            if self.ends.is_end(token) {
+                answer.finish = Finish::Stop;
+            } else if answer.tokens.len() as u32 >= most {
+                answer.finish = Finish::Length;
+            } else if cancel.is_cancelled() {
+                answer.finish = Finish::Cancelled;
+            } else {
+                output = Some(self.step(chain, answer, &[token], sink).await?);
+                continue;
+            }
+            break;
+        }
+        answer.text.push_str(&text.finish());
+        Ok(())
+    }
+
+    async fn step(
+        &self,
+        chain: &mut ChainOfServers,
+        answer: &mut Answer,
+        tokens: &[u32],
+        sink: &mut (impl FnMut(Event<'_>) + Send),
+    ) -> Result<Activations, Broken> {
+        let (ends, tokens) = (self.ends.clone(), tokens.to_vec());
+        let width = self.ends.config().hidden_size;
+        let input = blocking(move || {
+            let rows = ends.embed(&tokens)?;
+            Activations::from_f32(&rows, width)
+                .map_err(|error| EndsError::Compute(error.to_string()))
+        });
+        let output = chain.step(&input.await?).await?;
+        for failover in chain.failovers().iter().skip(answer.reported) {
+            sink(Event::FailedOver(failover));
+        }
+        answer.reported = chain.failovers().len();
+        Ok(output)
+    }
+
+    async fn choose(
+        &self,
+        row: Activations,
+        sampling: &Sampling,
+        position: u64,
+    ) -> Result<u32, Broken> {
+        let (ends, sampling) = (self.ends.clone(), sampling.clone());
+        let token = blocking(move || {
+            let failed = |error: &dyn std::fmt::Display| EndsError::Compute(error.to_string());
+            let row = row.to_f32().map_err(|error| failed(&error))?;
+            let logits = ends.logits(&row)?;
+            sampling
+                .sample(&logits, position)
+                .map_err(|error| failed(&error))
+        });
+        Ok(token.await?)
+    }
+
+    /// The subnet, if it serves this client's model now.
+    async fn subnet(&self, id: SubnetId) -> Result<SubnetInfo<AccountBytes>, ClientError> {
+        let subnet = self
+            .chain
+            .subnet(id)
+            .await?
+            .ok_or(ClientError::NoSubnet(id))?;
+        let (manifest, digests) = (&subnet.manifest, self.ends.digests());
+        let comparisons = [
+            ("its shape", manifest.config == *self.ends.config()),
+            (
+                "the embedding",
+                manifest.embedding_digest == digests.embedding,
+            ),
+            ("the head", manifest.head_digest == digests.head),
+            (
+                "the tokenizer",
+                manifest.tokenizer_digest == digests.tokenizer,
+            ),
+        ];
+        if let Some((what, _)) = comparisons.iter().find(|(_, same)| !same) {
+            return Err(ClientError::WrongModel { subnet: id, what });
+        }
+        if !subnet.active {
+            return Err(ClientError::Inactive(id));
+        }
+        Ok(subnet)
+    }
+
+    /// Settles a session with everything its ledger holds.
+    pub(crate) async fn settle(&self, ledger: &Mutex<Ledger>) -> Result<Settlement, ChainError> {
+        let (session, vouchers, receipt_root) = {
+            let ledger = ledger.lock();
+            (ledger.session(), ledger.vouchers(), ledger.root())
+        };
+        let call = Call::Settle {
+            session,
+            vouchers,
+            receipt_root,
+        };
+        let settlement = match self.chain.submit(self.signer.as_ref(), call).await {
+            Ok(included) => Settlement {
+                block: included.number,
+                hash: Some(included.hash),
+            },
+            // It may have been settled all the same: the chain's record tells.
+            Err(error) => match self.chain.session(session).await {
+                Ok(Some(info))
+                    if info.status != SessionStatus::Open
+                        && info.receipt_root == Some(receipt_root) =>
+                {
+                    Settlement {
+                        block: info.settled_at.unwrap_or_default(),
+                        hash: None,
+                    }
+                }
+                _ => return Err(error),
+            },
+        };
+        self.open.lock().remove(&session);
+        info!(session, block = settlement.block, "session settled");
+        Ok(settlement)
+    }
+
+    /// Sessions of this client that are not settled: generations under way, dropped ones, and
+    /// those whose settlement failed.
+    pub fn unsettled(&self) -> Vec<SessionId> {
+        self.open.lock().keys().copied().collect()
+    }
+
+    /// Settles a session that a dropped or failed [`Client::generate`] left open, with what was
+    /// verified and paid by then. The servers keep what they were promised, and the rest of the
+    /// deposit comes back.
+    pub async fn abort(&self, session: SessionId) -> Result<Settlement, ClientError> {
+        let ledger = self.open.lock().get(&session).cloned();
+        let ledger = ledger.ok_or(ClientError::UnknownSession(session))?;
+        Ok(self.settle(&ledger).await?)
+    }
+}
+
+/// Most positions of the sequence: the last token is chosen, but never led through the servers.
+fn positions(
+    subnet: &SubnetInfo<AccountBytes>,
+    prompt: &[u32],
+    max_tokens: u32,
+) -> Result<u32, ClientError> {
+    let context = subnet.manifest.config.context_length;
+    let prompt = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    if prompt == 0 {
+        return Err(ClientError::EmptyPrompt);
+    }
+    match prompt.checked_add(max_tokens) {
+        Some(total) if total <= context => Ok(total - 1),
+        _ => Err(ClientError::TooLong {
+            prompt,
+            max_tokens,
+            context,
+        }),
+    }
+}
+
+/// By how much honest replays of the last span may differ: the root mean square of a row's
+/// difference, as a part of its own.
+fn tolerance(kernel: Kernel) -> f64 {
+    match kernel {
+        Kernel::ReproducibleV1 => 0.0,
+        Kernel::FlexF32 => 1e-3,
+        Kernel::Cuda => 4e-2,
+    }
+}
+
+fn last_row(output: &Activations) -> Option<Activations> {
+    output.rows(output.header.tokens.checked_sub(1)?, output.header.tokens)
+}
+
+/// Runs what takes milliseconds on a thread for blocking work.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EndsError> + Send + 'static,
+) -> Result<T, EndsError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(EndsError::Compute(error.to_string())),
+    }
+}
+
+impl Answer {
+    /// Position of the next token, counted from the first of the prompt.
+    fn position(&self) -> u64 {
+        (self.prompt.len() + self.tokens.len()) as u64
+    }
+
+    fn into_generation(
+        self,
+        ledger: &Ledger,
+        started: Instant,
+        failovers: Vec<FailOver>,
+        settled: &Result<Settlement, ChainError>,
+    ) -> Generation {
+        let end = self.last.unwrap_or(self.opened);
+        let decode = self.first.map_or(Duration::ZERO, |first| end - first);
+        let later = self.tokens.len().saturating_sub(1) as f64;
+        let timing = Timing {
+            open: self.opened - started,
+            first_token: self
+                .first
+                .map_or(Duration::ZERO, |first| first - self.opened),
+            decode,
+            settle: end.elapsed(),
+            decode_rate: if decode.is_zero() {
+                0.0
+            } else {
+                later / decode.as_secs_f64()
+            },
+        };
+        Generation {
+            text: self.text,
+            tokens: self.tokens,
+            prompt_tokens: self.prompt,
+            session: ledger.session(),
+            receipt_root: ledger.root(),
+            settlement: settled.as_ref().ok().copied(),
+            paid: ledger.paid(),
+            finish: self.finish,
+            timing,
+            failovers,
+        }
+    }
+}

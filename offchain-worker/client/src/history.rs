@@ -1,0 +1,158 @@
+//! What crossed each boundary of the chain, kept until the session ends, for fail-over.
+
+use bytes::Bytes;
+use quipu_primitives::DType;
+use quipu_protocol::{Activations, ActivationsHeader};
+use std::collections::BTreeMap;
+
+/// The rows at every boundary in use, and how positions were cut into steps. The boundary of
+/// block 0 has what goes in; the one behind the last block has what comes out.
+#[derive(Clone, Debug)]
+pub struct History {
+    hidden: u32,
+    row: usize,
+    steps: Vec<u32>,
+    boundaries: BTreeMap<u16, Vec<u8>>,
+}
+
+impl History {
+    /// Of `hidden` numbers (`F32`) in a row. Nothing has crossed yet.
+    pub fn new(hidden: u32) -> Self {
+        History {
+            hidden,
+            row: hidden as usize * size_of::<f32>(),
+            steps: Vec::new(),
+            boundaries: BTreeMap::new(),
+        }
+    }
+
+    /// A step of so many positions enters block 0.
+    pub fn begin(&mut self, input: &Activations) {
+        self.steps.push(input.header.tokens);
+        self.append(0, &input.bytes);
+    }
+
+    /// Whole rows crossed a boundary.
+    pub fn append(&mut self, boundary: u16, rows: &[u8]) {
+        self.boundaries
+            .entry(boundary)
+            .or_default()
+            .extend_from_slice(rows);
+    }
+
+    /// The partition of the positions into steps.
+    pub fn steps(&self) -> &[u32] {
+        &self.steps
+    }
+
+    /// Positions that entered block 0.
+    pub fn positions(&self) -> u32 {
+        self.steps.iter().sum()
+    }
+
+    /// Every row that crossed a boundary, `[positions, hidden]`.
+    pub fn rows(&self, boundary: u16) -> &[u8] {
+        self.boundaries.get(&boundary).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rows of the last step at a boundary that it has crossed.
+    pub fn last_step(&self, boundary: u16) -> &[u8] {
+        let tokens = self.steps.last().copied().unwrap_or(0);
+        let rows = self.rows(boundary);
+        rows.get(rows.len().saturating_sub(tokens as usize * self.row)..)
+            .unwrap_or(&[])
+    }
+
+    /// Forgets the boundaries between `from` and `to`, both exclusive: no server ends there now.
+    pub fn forget_between(&mut self, from: u16, to: u16) {
+        self.boundaries
+            .retain(|boundary, _| *boundary <= from || *boundary >= to);
+    }
+
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.row
+    }
+
+    /// Rows as activations.
+    pub fn activations(&self, rows: &[u8]) -> Activations {
+        let tokens = rows.len().checked_div(self.row).unwrap_or(0) as u32;
+        Activations {
+            header: ActivationsHeader {
+                dtype: DType::F32,
+                tokens,
+                hidden: self.hidden,
+            },
+            bytes: Bytes::copy_from_slice(rows),
+        }
+    }
+}
+
+/// The first row at which two runs of rows (`F32`, of `row` bytes each) differ, as far as both go.
+/// With a tolerance of 0 they must be the same bits; otherwise the root mean square of a row's
+/// difference may be that part of the row's own.
+pub fn first_difference(known: &[u8], got: &[u8], row: usize, tolerance: f64) -> Option<u32> {
+    let mut pairs = known
+        .chunks_exact(row.max(1))
+        .zip(got.chunks_exact(row.max(1)));
+    let agree = |(known, got): (&[u8], &[u8])| {
+        if known == got || tolerance <= 0.0 {
+            return known == got;
+        }
+        let (mut difference, mut size) = (0.0, 0.0);
+        for (known, got) in numbers(known).zip(numbers(got)) {
+            difference += (known - got).powi(2);
+            size += known.powi(2);
+        }
+        difference <= tolerance * tolerance * size
+    };
+    pairs.position(|pair| !agree(pair)).map(|row| row as u32)
+}
+
+fn numbers(row: &[u8]) -> impl Iterator<Item = f64> + '_ {
+    row.chunks_exact(4)
+        .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_kept_by_boundary_and_step() {
+        let mut history = History::new(1);
+        let rows = |values: &[f32]| Activations::from_f32(values, 1).unwrap();
+        history.begin(&rows(&[1.0, 2.0]));
+        history.append(4, &rows(&[3.0, 4.0]).bytes);
+        history.begin(&rows(&[5.0]));
+        assert_eq!((history.steps(), history.positions()), (&[2, 1][..], 3));
+        assert_eq!(history.last_step(0), rows(&[5.0]).bytes);
+        assert_eq!(history.rows(4), rows(&[3.0, 4.0]).bytes);
+        assert_eq!(history.rows(9), &[] as &[u8]);
+        assert_eq!(history.activations(history.rows(0)), rows(&[1.0, 2.0, 5.0]));
+    }
+
+    #[test]
+    fn boundaries_between_others_are_forgotten() {
+        let mut history = History::new(1);
+        for boundary in [4, 6, 8] {
+            history.append(boundary, &[0; 4]);
+        }
+        history.forget_between(4, 8);
+        assert!(history.rows(6).is_empty());
+        assert!(!history.rows(4).is_empty() && !history.rows(8).is_empty());
+    }
+
+    #[test]
+    fn differences_are_found_as_far_as_both_go() {
+        let bytes = |values: &[f32]| Activations::from_f32(values, 1).unwrap().bytes;
+        let find = |known: &[f32], got: &[f32], tolerance| {
+            first_difference(&bytes(known), &bytes(got), 4, tolerance)
+        };
+        assert_eq!(find(&[1.0, 2.0], &[1.0, 2.0, 9.0], 0.0), None);
+        assert_eq!(find(&[1.0, 2.0], &[1.0, 2.001, 9.0], 0.0), Some(1));
+        assert_eq!(find(&[1.0, 2.0], &[1.0, 2.001, 9.0], 0.01), None);
+        assert_eq!(find(&[1.0, 2.0], &[1.0, 2.1], 0.01), Some(1));
+        assert_eq!(find(&[], &[1.0], 0.0), None);
+    }
+}

@@ -1,0 +1,595 @@
+//! One server of the chain: its stream, what went over it, its receipts and its pay.
+
+use crate::{
+    error::ServerError,
+    history::first_difference,
+    payment::Ledger,
+    receipts::{ReceiptError, Signatory, Verified},
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quipu_attest::{Boundary, Range};
+use quipu_primitives::{
+    session::open_payload, AccountBytes, Balance, DType, Digest, NodeId, Span, RECEIPT_POSITIONS,
+};
+use quipu_protocol::{
+    limits::MAX_STEP_TOKENS, Activations, ActivationsError, ActivationsHeader, Open, Refusal,
+    RefusalCode, Request, Response, SignedReceipt, Step, VERSION,
+};
+use quipu_worker_core::ports::{PeerError, ServeStream, SharedPeers};
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout, Instant};
+use tracing::debug;
+
+/// Most bytes of steps whose outputs are awaited, unless a single step has more. Both ends can
+/// always buffer that much, so that neither waits for the other to read.
+const PIPELINE_BYTES: usize = 64 * 1024;
+/// Most steps whose outputs are awaited.
+const PIPELINE_STEPS: usize = 32;
+/// How often a broken stream to one server is opened again.
+const RESUMES: u32 = 3;
+/// Receipts that may come before the outputs that they are for.
+const MAX_EARLY: usize = 64;
+
+/// A server of the session, with all that is needed to reach and check it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub node: NodeId,
+    pub hotkey: AccountBytes,
+    pub peer: Vec<u8>,
+    pub addresses: Vec<String>,
+    pub span: Span,
+    pub price: Balance,
+    pub round_trip: Duration,
+    pub decode: Duration,
+    pub free_positions: u32,
+}
+
+/// How the rows of a run are cut into steps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cut<'a> {
+    /// As they once were, to get the same bits again.
+    Steps(&'a [u32]),
+    /// As large as the server takes them.
+    Free,
+}
+
+/// What is to be run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    /// `[positions, hidden]`, continuing what was run before.
+    pub rows: &'a [u8],
+    pub cut: Cut<'a>,
+    /// All receipts of the predecessor.
+    pub upstream: &'a [SignedReceipt],
+    /// What is known of the output, from its first row on: a replay must give it again.
+    pub known: &'a [u8],
+    /// By how much it may differ.
+    pub tolerance: f64,
+}
+
+/// What all servers of a session share.
+pub(crate) struct Context {
+    pub genesis: Digest,
+    pub session: u64,
+    pub weights_root: Digest,
+    pub profile: Digest,
+    /// Does the profile promise the same bits?
+    pub exact: bool,
+    pub hidden: u32,
+    pub max_positions: u32,
+    pub open_timeout: Duration,
+    pub session_patience: Duration,
+    pub step_timeout: Duration,
+    pub ledger: Arc<Mutex<Ledger>>,
+    pub peers: SharedPeers,
+}
+
+#[derive(Clone)]
+struct InFlight {
+    step: Step,
+    bytes: Bytes,
+    /// Its output came already; it is repeated for its receipts.
+    answered: bool,
+}
+
+/// An open stream to a server in one epoch.
+pub(crate) struct Link {
+    pub server: Server,
+    context: Arc<Context>,
+    stream: Box<dyn ServeStream>,
+    epoch: u32,
+    credit: u32,
+    next_step: u32,
+    /// Positions sent.
+    sent: u32,
+    inflight: VecDeque<InFlight>,
+    last: Option<InFlight>,
+    input: Boundary,
+    output: Boundary,
+    /// Complete ranges whose receipts are due.
+    due: VecDeque<(Range, Range)>,
+    early: VecDeque<SignedReceipt>,
+    verified: Verified,
+    /// Positions for which it has its predecessor's receipts.
+    upstreamed: u32,
+    /// Positions of the last voucher that it took.
+    accepted: u32,
+    resumes: u32,
+}
+
+/// What a server said to an `Open`.
+struct Opened {
+    position: u32,
+    credit: u32,
+}
+
+async fn within<T>(
+    limit: Duration,
+    what: impl Future<Output = Result<T, PeerError>>,
+) -> Result<T, PeerError> {
+    timeout(limit, what)
+        .await
+        .unwrap_or(Err(PeerError::Timeout(limit)))
+}
+
+/// Opens a stream and the session on it. A server may not know yet of a session that was opened a
+/// moment ago: it is asked again for a while.
+async fn open(
+    context: &Context,
+    server: &Server,
+    epoch: u32,
+) -> Result<(Box<dyn ServeStream>, Opened), ServerError> {
+    let signature = {
+        let local = context.peers.local();
+        let Context {
+            genesis, session, ..
+        } = context;
+        let payload = open_payload(genesis, *session, server.node, &local, &server.peer);
+        context.ledger.lock().sign(&payload)
+    };
+    let request = Request::Open(Open {
+        version: VERSION,
+        session: context.session,
+        node: server.node,
+        epoch,
+        dtype: DType::F32,
+        max_positions: context.max_positions,
+        signature,
+    });
+    let give_up = Instant::now() + context.session_patience;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let limit = context.open_timeout;
+        let mut stream = within(limit, context.peers.open(&server.peer, &server.addresses)).await?;
+        within(limit, stream.send(request.clone(), None)).await?;
+        match within(limit, stream.receive()).await?.0 {
+            Response::Opened {
+                position, credit, ..
+            } => {
+                return Ok((stream, Opened { position, credit }));
+            }
+            Response::Refused(Refusal {
+                code: RefusalCode::Session,
+                ..
+            }) if Instant::now() + pause < give_up => {
+                debug!(
+                    node = server.node,
+                    "the server does not know the session yet"
+                );
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+            Response::Refused(refusal) => return Err(refusal.into()),
+            other => return Err(ServerError::Unexpected(name(&other))),
+        }
+    }
+}
+
+fn name(response: &Response) -> &'static str {
+    match response {
+        Response::Opened { .. } => "an `Opened`",
+        Response::Output(_) => "an output",
+        Response::Receipt(_) => "a receipt",
+        Response::VoucherAccepted { .. } => "a voucher's acceptance",
+        Response::Finished { .. } => "a `Finished`",
+        Response::Refused(_) => "a refusal",
+    }
+}
+
+impl Link {
+    /// Opens a stream to a server that starts the sequence anew in `epoch`. `before` are the
+    /// receipts of an earlier epoch at the same server: it does not sign those ranges again. Not
+    /// cancel-safe: the server may keep a cache until its lease ends.
+    pub async fn open(
+        context: Arc<Context>,
+        server: Server,
+        epoch: u32,
+        before: Option<Verified>,
+    ) -> Result<Self, ServerError> {
+        let (stream, opened) = open(&context, &server, epoch).await?;
+        if opened.position != 0 {
+            return Err(ServerError::Unexpected("positions of another epoch"));
+        }
+        let boundary = |at| {
+            Boundary::new(context.session, at, context.hidden, DType::F32)
+                .map_err(|_| ServerError::Output(ActivationsError::Type(DType::F32)))
+        };
+        let signatory = Signatory {
+            genesis: context.genesis,
+            session: context.session,
+            node: server.node,
+            hotkey: server.hotkey,
+            span: server.span,
+            weights_root: context.weights_root,
+            profile: context.profile,
+        };
+        let mut link = Link {
+            input: boundary(server.span.start)?,
+            output: boundary(server.span.end)?,
+            server,
+            context,
+            stream,
+            epoch,
+            credit: opened.credit,
+            next_step: 0,
+            sent: 0,
+            inflight: VecDeque::new(),
+            last: None,
+            due: VecDeque::new(),
+            early: VecDeque::new(),
+            verified: before.unwrap_or_else(|| Verified::new(signatory)),
+            upstreamed: 0,
+            accepted: 0,
+            resumes: 0,
+        };
+        link.repeat_voucher().await?;
+        Ok(link)
+    }
+
+    /// Receipts so far, all verified.
+    pub fn receipts(&self) -> &[SignedReceipt] {
+        self.verified.receipts()
+    }
+
+    /// Gives the verified receipts back, for another epoch at the same server.
+    pub fn into_verified(self) -> Verified {
+        self.verified
+    }
+
+    /// Positions that the credit allows now.
+    pub fn room(&self) -> u32 {
+        let vouchered = self.context.ledger.lock().vouchered(self.server.node);
+        vouchered
+            .saturating_add(self.credit)
+            .saturating_sub(self.sent)
+    }
+
+    /// Runs rows through the server, and gives the rows that come out. Returns when every output
+    /// and every receipt that is due for it has come and been verified.
+    ///
+    /// A broken stream is opened again at the same server where that loses nothing. After an error
+    /// the link can't be used any more. Not cancel-safe.
+    pub async fn run(&mut self, task: Task<'_>) -> Result<Vec<u8>, ServerError> {
+        let mut work = Work {
+            task,
+            outputs: Vec::with_capacity(task.rows.len()),
+        };
+        loop {
+            match self.drive(&mut work).await {
+                Ok(()) => return Ok(work.outputs),
+                Err(error) if error.is_connection() => self.resume(error).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn drive(&mut self, work: &mut Work<'_>) -> Result<(), ServerError> {
+        loop {
+            while let Some(tokens) = self.next_step(&work.task) {
+                let (now, rest) = work.task.rows.split_at(tokens as usize * self.row());
+                work.task.rows = rest;
+                if let Cut::Steps(steps) = &mut work.task.cut {
+                    *steps = steps.get(1..).unwrap_or(&[]);
+                }
+                // The server compares them with what comes in.
+                self.forward(work.task.upstream, self.sent + tokens).await?;
+                self.send_step(tokens, Bytes::copy_from_slice(now)).await?;
+            }
+            if self.inflight.is_empty() && self.due.is_empty() {
+                if work.task.rows.is_empty() {
+                    return self.forward(work.task.upstream, self.sent).await;
+                }
+                return Err(ServerError::Credit(self.room()));
+            }
+            self.advance(work).await?;
+            self.pay().await?;
+        }
+    }
+
+    /// Positions of the next step, if it may go out now.
+    fn next_step(&self, task: &Task<'_>) -> Option<u32> {
+        let left = (task.rows.len() / self.row()) as u32;
+        let tokens = match task.cut {
+            Cut::Steps(steps) => steps.first().copied().filter(|step| *step <= left)?,
+            Cut::Free => {
+                // No crumbs while there is something to wait for.
+                let least = if self.inflight.is_empty() {
+                    1
+                } else {
+                    RECEIPT_POSITIONS
+                };
+                let most = left.min(self.room()).min(MAX_STEP_TOKENS);
+                (most >= least.min(left)).then_some(most)?
+            }
+        };
+        let waiting: usize = self
+            .inflight
+            .iter()
+            .map(|inflight| inflight.bytes.len())
+            .sum();
+        let fits = waiting == 0
+            || self.inflight.len() < PIPELINE_STEPS
+                && waiting + tokens as usize * self.row() <= PIPELINE_BYTES;
+        (fits && tokens > 0 && tokens <= self.room()).then_some(tokens)
+    }
+
+    fn row(&self) -> usize {
+        self.context.hidden as usize * size_of::<f32>()
+    }
+
+    async fn send_step(&mut self, tokens: u32, bytes: Bytes) -> Result<(), ServerError> {
+        let header = ActivationsHeader {
+            dtype: DType::F32,
+            tokens,
+            hidden: self.context.hidden,
+        };
+        let step = Step {
+            step: self.next_step,
+            position: self.sent,
+            activations: header,
+        };
+        self.next_step += 1;
+        self.sent += tokens;
+        // In flight before it is sent: should the stream break, it is repeated.
+        self.inflight.push_back(InFlight {
+            step,
+            bytes: bytes.clone(),
+            answered: false,
+        });
+        self.send(Request::Step(step), Some(Activations { header, bytes }))
+            .await
+    }
+
+    async fn send(
+        &mut self,
+        request: Request,
+        payload: Option<Activations>,
+    ) -> Result<(), ServerError> {
+        let limit = self.context.step_timeout;
+        Ok(within(limit, self.stream.send(request, payload)).await?)
+    }
+
+    /// Hands on those of the predecessor's receipts that are for positions before `end`.
+    async fn forward(&mut self, upstream: &[SignedReceipt], end: u32) -> Result<(), ServerError> {
+        for signed in upstream {
+            let due = signed.receipt.start == self.upstreamed && signed.receipt.end <= end;
+            if due {
+                self.send(Request::Upstream(signed.clone()), None).await?;
+                self.upstreamed = signed.receipt.end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one response.
+    async fn advance(&mut self, work: &mut Work<'_>) -> Result<(), ServerError> {
+        // Receipts are on their way with the output, or do not come at all.
+        let limit = match self.inflight.is_empty() {
+            true => self.context.open_timeout,
+            false => self.context.step_timeout,
+        };
+        let (response, payload) = within(limit, self.stream.receive()).await?;
+        match response {
+            Response::Output(step) => self.take_output(step, payload, work)?,
+            Response::Receipt(signed) => {
+                if self.early.len() >= MAX_EARLY {
+                    return Err(ServerError::Unexpected("a receipt"));
+                }
+                self.early.push_back(signed);
+            }
+            Response::VoucherAccepted { positions } => {
+                self.accepted = self.accepted.max(positions);
+            }
+            Response::Refused(refusal) => return Err(refusal.into()),
+            other => return Err(ServerError::Unexpected(name(&other))),
+        }
+        self.match_receipts()
+    }
+
+    fn take_output(
+        &mut self,
+        step: Step,
+        payload: Option<Activations>,
+        work: &mut Work<'_>,
+    ) -> Result<(), ServerError> {
+        let sent = self
+            .inflight
+            .pop_front()
+            .ok_or(ServerError::Unexpected("an output"))?;
+        let payload = payload.ok_or(ServerError::OtherStep)?;
+        if step != sent.step {
+            return Err(ServerError::OtherStep);
+        }
+        if sent.answered {
+            return Ok(());
+        }
+        // What is not finite must not reach the next server, who would get the blame.
+        payload.to_f32()?;
+        let done = work.outputs.len();
+        let known = work.task.known.get(done..).unwrap_or(&[]);
+        let differs = first_difference(known, &payload.bytes, self.row(), work.task.tolerance);
+        if let Some(row) = differs {
+            let position = step.position + row;
+            return Err(ServerError::Differs {
+                position,
+                exact: self.context.exact,
+            });
+        }
+        let ranges = self.commit(&sent.bytes, &payload.bytes)?;
+        // What an earlier epoch signed is not signed again.
+        let signed = self.verified.positions();
+        self.due.extend(
+            ranges
+                .into_iter()
+                .filter(|(given, _)| given.start >= signed),
+        );
+        work.outputs.extend_from_slice(&payload.bytes);
+        self.last = Some(InFlight {
+            answered: true,
+            ..sent
+        });
+        Ok(())
+    }
+
+    /// Commits to what went in and came out, and gives the ranges that are now complete.
+    fn commit(&mut self, given: &[u8], gave: &[u8]) -> Result<Vec<(Range, Range)>, ServerError> {
+        let length = |error| match error {
+            quipu_attest::CommitError::Rows { row, got } => {
+                ActivationsError::Length { expected: row, got }
+            }
+            quipu_attest::CommitError::Type(dtype) => ActivationsError::Type(dtype),
+        };
+        let given = self.input.push(given).map_err(length)?;
+        let gave = self.output.push(gave).map_err(length)?;
+        Ok(given.into_iter().zip(gave).collect())
+    }
+
+    fn match_receipts(&mut self) -> Result<(), ServerError> {
+        // A step that is repeated after a break brings its receipts again.
+        self.early
+            .retain(|signed| !self.verified.has(&signed.receipt));
+        while let (Some((given, gave)), Some(signed)) = (self.due.front(), self.early.front()) {
+            self.verified.take(given, gave, signed.clone())?;
+            self.due.pop_front();
+            self.early.pop_front();
+        }
+        if let Some(head) = self.verified.head() {
+            self.context.ledger.lock().verified(head);
+        }
+        Ok(())
+    }
+
+    /// Pays for what was verified.
+    async fn pay(&mut self) -> Result<(), ServerError> {
+        let signed = self.context.ledger.lock().pay(self.server.node);
+        match signed {
+            Some((voucher, signature)) => {
+                self.send(Request::Voucher { voucher, signature }, None)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the last voucher again: a server that starts anew may have lost it.
+    async fn repeat_voucher(&mut self) -> Result<(), ServerError> {
+        let last = self.context.ledger.lock().last(self.server.node);
+        match last {
+            Some((voucher, signature)) => {
+                self.send(Request::Voucher { voucher, signature }, None)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the broken stream again in the same epoch, if the server still holds what it held and
+    /// no more than one step is open: that one is repeated.
+    async fn resume(&mut self, cause: ServerError) -> Result<(), ServerError> {
+        if self.resumes >= RESUMES || self.inflight.len() > 1 {
+            return Err(cause);
+        }
+        self.resumes += 1;
+        debug!(node = self.server.node, %cause, "the stream broke; opening it again");
+        let Ok((stream, opened)) = open(&self.context, &self.server, self.epoch).await else {
+            return Err(cause);
+        };
+        let before = self.input.position();
+        if opened.position != before && opened.position != self.sent {
+            return Err(ServerError::Forgot {
+                position: opened.position,
+            });
+        }
+        self.stream = stream;
+        self.early.clear();
+        if self.inflight.is_empty() && !self.due.is_empty() {
+            self.inflight.extend(self.last.clone());
+        }
+        // What was on its way when the stream broke may be lost: a server takes it twice.
+        self.upstreamed = 0;
+        self.repeat_voucher().await?;
+        if let Some(InFlight { step, bytes, .. }) = self.inflight.front() {
+            let (step, bytes) = (*step, bytes.clone());
+            let payload = Activations {
+                header: step.activations,
+                bytes,
+            };
+            self.send(Request::Step(step), Some(payload)).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the sequence: takes the receipt for what the last one left out and the head, pays, and
+    /// waits until the server has the last voucher. What was verified before an error is in the
+    /// ledger all the same. Not cancel-safe.
+    pub async fn finish(&mut self, upstream: &[SignedReceipt]) -> Result<(), ServerError> {
+        if self.sent == 0 {
+            return Ok(());
+        }
+        self.forward(upstream, self.sent).await?;
+        if let (Some(given), Some(gave)) = (self.input.cut(), self.output.cut()) {
+            self.due.push_back((given, gave));
+        }
+        self.send(Request::Finish, None).await?;
+        let finished = loop {
+            let received = within(self.context.step_timeout, self.stream.receive()).await?;
+            match received.0 {
+                Response::Receipt(signed) if self.early.len() < MAX_EARLY => {
+                    self.early.push_back(signed);
+                }
+                Response::VoucherAccepted { positions } => {
+                    self.accepted = self.accepted.max(positions);
+                }
+                Response::Finished { head } => break head,
+                Response::Refused(refusal) => return Err(refusal.into()),
+                other => return Err(ServerError::Unexpected(name(&other))),
+            }
+            self.match_receipts()?;
+        };
+        if !self.due.is_empty() || self.verified.head() != Some(finished) {
+            return Err(ReceiptError::Head.into());
+        }
+        self.pay().await?;
+        let last = self.context.ledger.lock().vouchered(self.server.node);
+        while self.accepted < last {
+            match within(self.context.open_timeout, self.stream.receive())
+                .await?
+                .0
+            {
+                Response::VoucherAccepted { positions } => {
+                    self.accepted = self.accepted.max(positions);
+                }
+                Response::Refused(refusal) => return Err(refusal.into()),
+                other => return Err(ServerError::Unexpected(name(&other))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is still to be run, and what came out.
+struct Work<'a> {
+    task: Task<'a>,
+    outputs: Vec<u8>,
+}
