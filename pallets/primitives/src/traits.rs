@@ -100,6 +100,12 @@ impl Obligations for () {
     }
 }
 
+impl<A: Obligations, B: Obligations> Obligations for (A, B) {
+    fn has_obligations(node: NodeId) -> bool {
+        A::has_obligations(node) || B::has_obligations(node)
+    }
+}
+
 /// Says when what a session earned may leave its escrow. Whoever audits sessions implements it.
 pub trait PayoutGate {
     /// May the session, whose settlement window has closed, be paid out now? Asked again later

@@ -1,0 +1,202 @@
+//! What the calls do once their origin is known, and the traits by which other pallets see the
+//! bonds.
+
+use crate::{
+    book::Book, Config, CurrentValidators, Error, Event, HoldReason, Ledgers, Pallet,
+    PlannedValidators, Sessions,
+};
+use core::marker::PhantomData;
+use frame_support::{
+    defensive, ensure,
+    storage::with_storage_layer,
+    traits::{fungible::InspectHold, Get},
+};
+use quipu_primitives::{
+    node_account,
+    traits::{Bonds, Nodes, Obligations, Offence, OnColdkeySwap, OnOffence, Slashable},
+    Balance, NodeId, ROOT_SUBNET,
+};
+use sp_runtime::{
+    traits::{Saturating, Zero},
+    DispatchError, DispatchResult,
+};
+
+impl<T: Config> Pallet<T> {
+    pub(crate) fn do_bond(who: T::AccountId, node: NodeId, amount: Balance) -> DispatchResult {
+        Self::ensure_owner(&who, node)?;
+        let self_bond = Book::<T>::bond(node, &who, amount)?;
+        Self::deposit_event(Event::Bonded {
+            node,
+            amount,
+            self_bond,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn do_unbond(who: T::AccountId, node: NodeId, amount: Balance) -> DispatchResult {
+        Self::ensure_owner(&who, node)?;
+        let now = frame_system::Pallet::<T>::block_number();
+        let release_at = now.saturating_add(T::UnbondingPeriod::get());
+        let self_bond = Book::<T>::change(node, |ledger| {
+            ledger.unbond(amount, release_at)?;
+            Ok(ledger.own)
+        })?;
+        Self::deposit_event(Event::Unbonded {
+            node,
+            amount,
+            self_bond,
+            release_at,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn do_rebond(who: T::AccountId, node: NodeId, amount: Balance) -> DispatchResult {
+        Self::ensure_owner(&who, node)?;
+        let self_bond = Book::<T>::change(node, |ledger| {
+            ledger.rebond(amount)?;
+            Ok(ledger.own)
+        })?;
+        Self::deposit_event(Event::Rebonded {
+            node,
+            amount,
+            self_bond,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn do_withdraw(node: NodeId) -> DispatchResult {
+        let coldkey = Self::owner(node)?;
+        let amount = Book::<T>::withdraw(node, &coldkey)?;
+        Self::deposit_event(Event::Withdrawn {
+            node,
+            coldkey,
+            amount,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn do_validate(who: T::AccountId, node: NodeId) -> DispatchResult {
+        Self::set_chilled(&who, node, false, Error::<T>::NotChilled)?;
+        Self::deposit_event(Event::Unchilled { node });
+        Ok(())
+    }
+
+    pub(crate) fn do_chill(who: T::AccountId, node: NodeId) -> DispatchResult {
+        Self::set_chilled(&who, node, true, Error::<T>::AlreadyChilled)?;
+        Self::deposit_event(Event::Chilled { node });
+        Ok(())
+    }
+
+    fn set_chilled(
+        who: &T::AccountId,
+        node: NodeId,
+        chilled: bool,
+        already: Error<T>,
+    ) -> DispatchResult {
+        Self::ensure_owner(who, node)?;
+        let keys = T::Nodes::keys(node).ok_or(Error::<T>::NoSuchNode)?;
+        ensure!(keys.subnet == ROOT_SUBNET, Error::<T>::NotRootNode);
+        ensure!(Ledgers::<T>::contains_key(node), Error::<T>::NotBonded);
+        Book::<T>::change(node, |ledger| {
+            ensure!(ledger.chilled != chilled, already);
+            ledger.chilled = chilled;
+            Ok(())
+        })
+    }
+
+    fn owner(node: NodeId) -> Result<T::AccountId, Error<T>> {
+        T::Nodes::keys(node)
+            .map(|keys| keys.coldkey)
+            .ok_or(Error::<T>::NoSuchNode)
+    }
+
+    fn ensure_owner(who: &T::AccountId, node: NodeId) -> DispatchResult {
+        ensure!(Self::owner(node)? == *who, Error::<T>::NotOwner);
+        Ok(())
+    }
+
+    /// What is on hold on an account as the bonds of its nodes.
+    pub fn held(account: &T::AccountId) -> Balance {
+        T::Currency::balance_on_hold(&HoldReason::Bond.into(), account)
+    }
+
+    /// The account that stands for a node in the sessions.
+    pub fn validator_id(node: NodeId) -> T::AccountId {
+        node_account(node).into()
+    }
+}
+
+impl<T: Config> Bonds for Pallet<T> {
+    fn self_bond(node: NodeId) -> Balance {
+        Ledgers::<T>::get(node).map_or(0, |ledger| ledger.own)
+    }
+
+    fn minimum_self_bond() -> Balance {
+        T::MinSelfBond::get()
+    }
+
+    fn is_free(node: NodeId) -> bool {
+        !Ledgers::<T>::contains_key(node)
+    }
+}
+
+impl<T: Config> Slashable for Pallet<T> {
+    fn slash(node: NodeId, amount: Balance) -> Result<Balance, DispatchError> {
+        let amount = with_storage_layer(|| Book::<T>::slash(node, amount))?;
+        if !amount.is_zero() {
+            Self::deposit_event(Event::Slashed { node, amount });
+        }
+        Ok(amount)
+    }
+
+    fn slashable(node: NodeId) -> Balance {
+        Ledgers::<T>::get(node).map_or(0, |ledger| ledger.total())
+    }
+}
+
+impl<T: Config> OnColdkeySwap<T::AccountId> for Pallet<T> {
+    /// Refused while session keys are set: their deposit and the reference that they hold on the old
+    /// account belong to `pallet-session` and can't be moved. The owner purges them first.
+    fn coldkey_swapped(node: NodeId, old: &T::AccountId, new: &T::AccountId) -> DispatchResult {
+        ensure!(
+            !T::Sessions::has_keys(&Self::validator_id(node)),
+            Error::<T>::SessionKeysSet
+        );
+        let amount = Book::<T>::move_hold(node, old, new)?;
+        if !amount.is_zero() {
+            let (from, to) = (old.clone(), new.clone());
+            Self::deposit_event(Event::BondMoved {
+                node,
+                from,
+                to,
+                amount,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<T: Config> Obligations for Pallet<T> {
+    /// A node is needed while it validates, and while it has session keys, which only its owner can
+    /// remove.
+    fn has_obligations(node: NodeId) -> bool {
+        T::Sessions::has_keys(&Self::validator_id(node))
+            || CurrentValidators::<T>::get().contains(&node)
+            || PlannedValidators::<T>::get().contains(&node)
+    }
+}
+
+/// An [`OnOffence`] that burns the offender's share of its bond, chunks included, as soon as the
+/// offence is proven. Rounded up.
+pub struct SlashAtOnce<T>(PhantomData<T>);
+
+impl<T: Config> OnOffence for SlashAtOnce<T> {
+    fn offence(offence: Offence) {
+        let slashable = Pallet::<T>::slashable(offence.node);
+        let amount = offence.fraction.mul_ceil(slashable);
+        if Pallet::<T>::slash(offence.node, amount).is_err() {
+            // All of `slashable` is on hold, so it can be burned.
+            defensive!("a bond is not on hold");
+        }
+    }
+}
