@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod keys;
+pub mod placement;
 pub mod ports;
 pub mod serve;
 

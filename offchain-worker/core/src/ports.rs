@@ -483,12 +483,12 @@ pub trait Announcer: Send + Sync {
     /// [`quipu_protocol::limits::MAX_ADDRESSES`].
     /// Waits until the listeners are up.
     async fn addresses(&self) -> Result<Vec<String>, PeerError>;
-    /// Publishes a record under its node's key. Idempotent.
+    /// Publishes a record under its node's key, and says how many other peers took it: with 0
+    /// nobody can find it yet. Idempotent.
     async fn announce(
         &self,
-        genesis: Digest,
         record: quipu_protocol::SignedAnnouncement,
-    ) -> Result<(), PeerError>;
+    ) -> Result<usize, PeerError>;
 }
 
 // --- jobs --------------------------------------------------------------------------------------

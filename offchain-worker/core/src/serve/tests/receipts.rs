@@ -192,7 +192,8 @@ fn a_session_that_lost_its_cache_can_be_finished_without_a_replay() {
     bench.evict();
     bench.open(0);
     bench.step(0, 3);
-    assert_eq!(finish(&mut bench), finish(&mut calm));
+    // The head binds every receipt; signatures are never the same twice.
+    assert_eq!(finish(&mut bench).1, finish(&mut calm).1);
 }
 
 #[test]
