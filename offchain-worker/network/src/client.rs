@@ -17,6 +17,7 @@ use tokio::{
     io::{split, AsyncRead, AsyncWrite},
     time::{timeout, timeout_at, Instant},
 };
+use tokio_util::sync::CancellationToken;
 
 /// A stream that we opened to a server. Dropping it closes it.
 ///
@@ -39,7 +40,11 @@ impl ClientStream {
     /// A stream over any bytes, for tests without sockets.
     pub fn over(io: impl AsyncRead + AsyncWrite + Send + 'static, step_timeout: Duration) -> Self {
         let warden = Warden::new(FrameRate::default(), NetworkMetrics::default(), None);
-        Self::new(io, warden.ours(PeerId::random()), step_timeout)
+        Self::new(
+            io,
+            warden.ours(PeerId::random(), CancellationToken::new()),
+            step_timeout,
+        )
     }
 
     pub(crate) fn new(
@@ -59,8 +64,9 @@ impl ClientStream {
     }
 
     async fn next_frame(&mut self) -> Result<(Response, Option<Activations>), PeerError> {
+        let read = self.slot.while_connected(self.reader.read());
         let frame = if self.owed > 0 {
-            match timeout_at(self.since + self.step_timeout, self.reader.read()).await {
+            match timeout_at(self.since + self.step_timeout, read).await {
                 Ok(frame) => frame?,
                 Err(_) => {
                     self.reader.end();
@@ -68,7 +74,7 @@ impl ClientStream {
                 }
             }
         } else {
-            self.reader.read().await?
+            read.await?
         };
         self.slot.metrics().bytes_in.inc_by(frame_len(&frame));
         self.since = Instant::now();
@@ -101,7 +107,8 @@ impl ServeStream for ClientStream {
         payload: Option<Activations>,
     ) -> Result<(), PeerError> {
         let frame = request_frame(&request, payload)?;
-        match timeout(WRITE_TIMEOUT, self.writer.write(&frame)).await {
+        let write = self.slot.while_connected(self.writer.write(&frame));
+        match timeout(WRITE_TIMEOUT, write).await {
             Ok(written) => written?,
             Err(_) => return Err(PeerError::Timeout(WRITE_TIMEOUT)),
         }

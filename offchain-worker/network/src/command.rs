@@ -1,7 +1,7 @@
 //! What handles and streams ask of the network's task.
 
-use crate::serve::OpenError;
-use libp2p::{kad, Multiaddr, PeerId, Stream};
+use crate::serve::{OpenError, Wire};
+use libp2p::{kad, Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 /// One thing to do. Where the one who asked is gone, the answer is dropped.
@@ -16,7 +16,7 @@ pub(crate) enum Command {
     /// Open a serving stream to a connected peer.
     OpenStream {
         peer: PeerId,
-        reply: oneshot::Sender<Result<Stream, OpenError>>,
+        reply: oneshot::Sender<Result<Wire, OpenError>>,
     },
     /// Remember where a peer is.
     AddAddress { peer: PeerId, address: Multiaddr },

@@ -9,7 +9,7 @@ use crate::{
     peers::{Offence, Unwelcome},
     queries::Queries,
     records::{Clock, KeyDirectory},
-    serve::Accepted,
+    serve::{Accepted, Wire},
     server::ServerStream,
     warden::Warden,
 };
@@ -292,7 +292,7 @@ impl Driver {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Serve(Accepted { peer, stream }) => self.accept(peer, stream),
+            BehaviourEvent::Serve(Accepted { peer, wire }) => self.accept(peer, wire),
             BehaviourEvent::Kad(event) => self.on_kad(event),
             BehaviourEvent::Identify(identify::Event::Received {
                 connection_id,
@@ -348,9 +348,9 @@ impl Driver {
     }
 
     /// Hands a stream to the server, or says why not.
-    fn accept(&mut self, peer: PeerId, stream: Stream) {
+    fn accept(&mut self, peer: PeerId, Wire { stream, cut }: Wire) {
         let metrics = &self.warden.metrics;
-        let slot = match self.warden.admit(peer) {
+        let slot = match self.warden.admit(peer, cut) {
             Ok(slot) => slot,
             Err(Unwelcome::Banned) => {
                 metrics.streams_refused("banned").inc();

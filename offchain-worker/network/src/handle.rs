@@ -8,12 +8,12 @@ use crate::{
     limits::{ENOUGH_RECORDS, FETCHES, FETCH_TIMEOUT, FOUND_QUEUE},
     peers::Offence,
     records::{check_record, Clock, KeyDirectory},
-    serve::OpenError,
+    serve::{OpenError, Wire},
     warden::Warden,
 };
 use async_trait::async_trait;
 use futures::{stream, StreamExt};
-use libp2p::{kad, multiaddr::Protocol, Multiaddr, PeerId, Stream};
+use libp2p::{kad, multiaddr::Protocol, Multiaddr, PeerId};
 use quipu_primitives::{AccountBytes, Digest, NodeId, SubnetId};
 use quipu_protocol::{
     limits::{ANNOUNCEMENT_TTL, MAX_ADDRESSES, MAX_ANNOUNCEMENT},
@@ -240,8 +240,8 @@ impl NetworkHandle {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
     ) -> Result<ClientStream, PeerError> {
-        let stream = self.open_raw(peer, addresses).await?;
-        let slot = self.0.warden.ours(peer);
+        let Wire { stream, cut } = self.open_raw(peer, addresses).await?;
+        let slot = self.0.warden.ours(peer, cut);
         Ok(ClientStream::new(
             stream.compat(),
             slot,
@@ -253,7 +253,7 @@ impl NetworkHandle {
         &self,
         peer: PeerId,
         addresses: Vec<Multiaddr>,
-    ) -> Result<Stream, PeerError> {
+    ) -> Result<Wire, PeerError> {
         let limit = self.0.open_timeout;
         match timeout(limit, self.try_open(peer, addresses)).await {
             Ok(opened) => opened,
@@ -261,7 +261,7 @@ impl NetworkHandle {
         }
     }
 
-    async fn try_open(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<Stream, PeerError> {
+    async fn try_open(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<Wire, PeerError> {
         // The connection may be one whose end was not noticed yet: then a second try dials anew.
         let mut tries = 2;
         loop {
@@ -272,7 +272,7 @@ impl NetworkHandle {
                 .map_err(down)?;
             tries -= 1;
             let error = match answer.await {
-                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Ok(wire)) => return Ok(wire),
                 Ok(Err(OpenError::Unsupported)) => {
                     return Err(PeerError::Unreachable(OpenError::Unsupported.to_string()))
                 }

@@ -27,7 +27,7 @@ pub use config::{NetworkConfig, Role};
 pub use error::NetworkError;
 pub use handle::{peer_id_from_bytes, NetworkHandle};
 pub use keyfile::{load_or_create_key, KeyFileError};
-pub use libp2p::{identity::Keypair, Multiaddr, PeerId};
+pub use libp2p::{identity::Keypair, multiaddr::Error as MultiaddrError, Multiaddr, PeerId};
 pub use metrics::NetworkMetrics;
 pub use network::Network;
 pub use peers::{FrameRate, Offence};

@@ -13,8 +13,12 @@ use crate::{
     server::IncomingStreams,
     warden::Warden,
 };
-use libp2p::multiaddr::Protocol;
-use std::{collections::HashMap, sync::Arc};
+use libp2p::{multiaddr::Protocol, Multiaddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, TcpListener},
+    sync::Arc,
+};
 use tokio::sync::{mpsc, watch, Semaphore};
 
 /// The network of one peer.
@@ -44,6 +48,7 @@ impl Network {
         }
         let mut listening = Listening::default();
         for address in &config.listen {
+            check_free(address)?;
             let id = swarm
                 .listen_on(address.clone())
                 .map_err(|error| NetworkError::Listen {
@@ -94,5 +99,26 @@ impl Network {
             queries: Inner::permits(),
         });
         Ok((handle, streams))
+    }
+}
+
+/// Is nobody listening at a TCP address? The transport shares its ports, so that it would bind one
+/// that another process listens on, and the two would take each other's connections.
+fn check_free(address: &Multiaddr) -> Result<(), NetworkError> {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    let Some(Protocol::Tcp(port)) = parts.next() else {
+        return Ok(());
+    };
+    match TcpListener::bind((ip, port)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(NetworkError::Listen {
+            address: address.clone(),
+            reason: error.to_string(),
+        }),
     }
 }

@@ -32,8 +32,8 @@ impl Offence {
     /// Points that it adds to the score. A peer with [`BAN_SCORE`] is banned.
     pub fn points(self) -> f64 {
         match self {
-            Offence::Malformed => 50.0,
-            Offence::Flood => 50.0,
+            Offence::Malformed => 60.0,
+            Offence::Flood => 60.0,
             Offence::Record => 20.0,
             Offence::Streams => 5.0,
         }
@@ -180,7 +180,7 @@ impl PeerBook {
             let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
             bucket.tokens = (bucket.tokens + passed * f64::from(per_second)).min(f64::from(burst));
             bucket.at = bucket.at.max(now);
-            let may = bucket.tokens >= 1.0 && !peer.banned_until.is_some_and(|until| until > now);
+            let may = bucket.tokens >= 1.0 && peer.banned_until.is_none_or(|until| until <= now);
             if may {
                 bucket.tokens -= 1.0;
             }
@@ -325,7 +325,7 @@ mod tests {
     fn offences_add_up_to_bans_that_double_and_end() {
         let (book, peer, start) = book(10, 10);
         assert_eq!(book.offend(&peer, Offence::Malformed, start), None);
-        assert_eq!(book.score(&peer, start), 50.0);
+        assert_eq!(book.score(&peer, start), 60.0);
         assert_eq!(book.offend(&peer, Offence::Malformed, start), Some(BAN));
         assert!(book.is_banned(&peer, start));
         assert!(!book.take_frame(&peer, start));
@@ -344,7 +344,7 @@ mod tests {
         let (book, peer, start) = book(1, 1);
         book.offend(&peer, Offence::Malformed, start);
         let later = start + 30 * SECOND;
-        assert_eq!(book.score(&peer, later), 20.0);
+        assert_eq!(book.score(&peer, later), 30.0);
         assert_eq!(book.offend(&peer, Offence::Malformed, later), None);
         assert_eq!(book.score(&peer, later + 1000 * SECOND), 0.0);
     }

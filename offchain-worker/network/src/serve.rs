@@ -24,6 +24,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Accepted streams of one connection that wait for the swarm to take them. It takes one at each
 /// poll, so that more than a few never wait; further ones are closed.
@@ -40,13 +41,21 @@ pub(crate) enum OpenError {
     Broken(String),
 }
 
-type Reply = oneshot::Sender<Result<Stream, OpenError>>;
+type Reply = oneshot::Sender<Result<Wire, OpenError>>;
+
+/// A bare stream, and the end of its connection. When this end closes a connection, the muxer lets
+/// those who read or write its streams wait for ever; they must watch for the cut beside it.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) stream: Stream,
+    pub(crate) cut: CancellationToken,
+}
 
 /// A stream that a peer opened to us.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) peer: PeerId,
-    pub(crate) stream: Stream,
+    pub(crate) wire: Wire,
 }
 
 /// Opens serving streams and, at a server, accepts them.
@@ -78,6 +87,7 @@ impl Behaviour {
             accept: self.accept,
             requests: VecDeque::new(),
             accepted: VecDeque::new(),
+            cut: CancellationToken::new(),
             waker: None,
         }
     }
@@ -114,10 +124,10 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         peer: PeerId,
         _: ConnectionId,
-        stream: THandlerOutEvent<Self>,
+        wire: THandlerOutEvent<Self>,
     ) {
         self.events
-            .push_back(ToSwarm::GenerateEvent(Accepted { peer, stream }));
+            .push_back(ToSwarm::GenerateEvent(Accepted { peer, wire }));
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
@@ -134,10 +144,18 @@ pub(crate) struct Handler {
     accept: bool,
     requests: VecDeque<Reply>,
     accepted: VecDeque<Stream>,
+    cut: CancellationToken,
     waker: Option<Waker>,
 }
 
 impl Handler {
+    fn wire(&self, stream: Stream) -> Wire {
+        Wire {
+            stream,
+            cut: self.cut.clone(),
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -145,9 +163,15 @@ impl Handler {
     }
 }
 
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.cut.cancel();
+    }
+}
+
 impl ConnectionHandler for Handler {
     type FromBehaviour = Reply;
-    type ToBehaviour = Stream;
+    type ToBehaviour = Wire;
     type InboundProtocol = Protocol;
     type OutboundProtocol = Protocol;
     type InboundOpenInfo = ();
@@ -165,9 +189,10 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Protocol, Reply, Stream>> {
+    ) -> Poll<ConnectionHandlerEvent<Protocol, Reply, Wire>> {
         if let Some(stream) = self.accepted.pop_front() {
-            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(stream));
+            let wire = self.wire(stream);
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(wire));
         }
         if let Some(reply) = self.requests.pop_front() {
             let protocol = SubstreamProtocol::new(Protocol(true), reply).with_timeout(OPEN_TIMEOUT);
@@ -192,7 +217,7 @@ impl ConnectionHandler for Handler {
                 info,
             }) => {
                 // Where nobody waits any more, the stream is dropped, which closes it.
-                let _ = info.send(Ok(protocol));
+                let _ = info.send(Ok(self.wire(protocol)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 let error = match error {

@@ -21,6 +21,7 @@ use tokio::{
     sync::{mpsc, Mutex},
     time::{timeout, timeout_at, Instant},
 };
+use tokio_util::sync::CancellationToken;
 
 pub(crate) type BoxRead = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type BoxWrite = Box<dyn AsyncWrite + Send + Unpin>;
@@ -59,7 +60,7 @@ impl ServerStream {
     ) -> Self {
         let warden = Warden::new(rate, NetworkMetrics::default(), None);
         let id = PeerId::from_bytes(&peer).unwrap_or_else(|_| PeerId::random());
-        Self::new(peer, io, warden.ours(id), idle)
+        Self::new(peer, io, warden.ours(id, CancellationToken::new()), idle)
     }
 
     pub(crate) fn new(
@@ -129,7 +130,8 @@ impl ServerReader {
     ///
     /// Cancel-safe: a dropped call loses at most the words of a refusal.
     pub async fn recv(&mut self) -> Result<(Request, Option<Activations>), PeerError> {
-        let frame = match timeout_at(self.since + self.idle, self.frames.read()).await {
+        let read = self.writer.slot.while_connected(self.frames.read());
+        let frame = match timeout_at(self.since + self.idle, read).await {
             Err(_) => {
                 self.frames.end();
                 return Err(PeerError::Timeout(self.idle));
@@ -181,7 +183,7 @@ impl ServerWriter {
     ) -> Result<(), PeerError> {
         let frame = response_frame(&response, payload)?;
         let write = async { self.frames.lock().await.write(&frame).await };
-        match timeout(WRITE_TIMEOUT, write).await {
+        match timeout(WRITE_TIMEOUT, self.slot.while_connected(write)).await {
             Ok(written) => written?,
             Err(_) => return Err(PeerError::Timeout(WRITE_TIMEOUT)),
         }
@@ -193,7 +195,7 @@ impl ServerWriter {
     /// if the stream is dropped at once. Cancel-safe.
     pub async fn close(&self) -> Result<(), PeerError> {
         let close = async { self.frames.lock().await.close().await };
-        match timeout(REFUSE_TIMEOUT, close).await {
+        match timeout(REFUSE_TIMEOUT, self.slot.while_connected(close)).await {
             Ok(closed) => closed,
             Err(_) => Err(PeerError::Timeout(REFUSE_TIMEOUT)),
         }

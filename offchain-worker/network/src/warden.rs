@@ -6,8 +6,10 @@ use crate::{
     peers::{FrameRate, Offence, PeerBook, Unwelcome},
 };
 use libp2p::PeerId;
-use std::{sync::Arc, time::Instant};
+use quipu_worker_core::ports::PeerError;
+use std::{future::Future, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Shared by the network's task, its handles and all streams.
 #[derive(Debug)]
@@ -50,24 +52,29 @@ impl Warden {
         }
     }
 
-    /// Admits one more stream of a peer that it opened to us.
-    pub(crate) fn admit(self: &Arc<Self>, peer: PeerId) -> Result<StreamSlot, Unwelcome> {
+    /// Admits one more stream of a peer that it opened to us. `cut` is the end of its connection.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        peer: PeerId,
+        cut: CancellationToken,
+    ) -> Result<StreamSlot, Unwelcome> {
         self.book.stream_began(&peer, Instant::now())?;
-        self.metrics.streams.inc();
-        Ok(StreamSlot {
-            peer,
-            warden: self.clone(),
-            counted: true,
-        })
+        Ok(self.slot(peer, cut, true))
     }
 
     /// A place for a stream that we opened: it counts in the metrics alone.
-    pub(crate) fn ours(self: &Arc<Self>, peer: PeerId) -> StreamSlot {
+    pub(crate) fn ours(self: &Arc<Self>, peer: PeerId, cut: CancellationToken) -> StreamSlot {
+        self.slot(peer, cut, false)
+    }
+
+    fn slot(self: &Arc<Self>, peer: PeerId, cut: CancellationToken, counted: bool) -> StreamSlot {
         self.metrics.streams.inc();
+        let warden = self.clone();
         StreamSlot {
             peer,
-            warden: self.clone(),
-            counted: false,
+            warden,
+            cut,
+            counted,
         }
     }
 }
@@ -77,6 +84,8 @@ impl Warden {
 pub(crate) struct StreamSlot {
     pub(crate) peer: PeerId,
     pub(crate) warden: Arc<Warden>,
+    /// The end of the stream's connection.
+    cut: CancellationToken,
     counted: bool,
 }
 
@@ -84,6 +93,20 @@ impl StreamSlot {
     /// May the peer send one more frame now?
     pub(crate) fn take_frame(&self) -> bool {
         self.warden.book.take_frame(&self.peer, Instant::now())
+    }
+
+    /// Does something with the stream while its connection lasts. As cancel-safe as `work` is.
+    pub(crate) async fn while_connected<T>(
+        &self,
+        work: impl Future<Output = Result<T, PeerError>>,
+    ) -> Result<T, PeerError> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.cut.cancelled() => {
+                Err(PeerError::Unreachable("the connection was closed".into()))
+            }
+        }
     }
 
     pub(crate) fn offend(&self, offence: Offence) {

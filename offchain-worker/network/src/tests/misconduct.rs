@@ -31,7 +31,7 @@ fn bytes(frame: &Frame) -> Vec<u8> {
 /// A client's bare stream, and the server's end of it.
 async fn bare(server: &mut Peer, client: &Peer) -> (Stream, ServerStream) {
     let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-    let stream = client.network.open_raw(id, addresses).await.unwrap();
+    let stream = client.network.open_raw(id, addresses).await.unwrap().stream;
     (stream, server.streams.next().await.unwrap())
 }
 
@@ -150,9 +150,9 @@ async fn a_server_that_goes_within_a_frame_ends_the_stream() {
         let (request, activations) = step(0);
         stream.send(request, activations).await.unwrap();
         let serving = server.streams.next().await.unwrap();
-        let (_reader, writer) = serving.split();
+        let (reader, writer) = serving.split();
         writer.write_bare(&prefix(100, 100)).await;
-        server.network.shutdown().await;
+        drop((reader, writer));
         assert!(matches!(
             stream.receive().await,
             Err(PeerError::Unreachable(_))
@@ -196,7 +196,8 @@ async fn one_peer_gets_only_so_many_streams() {
             .network
             .open_raw(id, addresses.clone())
             .await
-            .unwrap();
+            .unwrap()
+            .stream;
         let Response::Refused(refusal) = last_words(further).await else {
             panic!("no refusal")
         };
@@ -231,7 +232,12 @@ async fn a_server_that_takes_no_streams_refuses_them_as_busy() {
                 );
             }
         }
-        let further = clients[8].network.open_raw(id, addresses).await.unwrap();
+        let further = clients[8]
+            .network
+            .open_raw(id, addresses)
+            .await
+            .unwrap()
+            .stream;
         let Response::Refused(refusal) = last_words(further).await else {
             panic!("no refusal")
         };
@@ -330,6 +336,24 @@ async fn a_banned_peer_is_cut_off_and_comes_back_when_its_ban_ends() {
             stream.receive().await,
             Ok((Response::Refused(_), None))
         ));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_peer_hears_that_we_cut_it_off() {
+    within(async {
+        let mut server = Peer::server().await;
+        let client = Peer::client().await;
+        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let peer = client.network.local_peer_id();
+        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let mut serving = server.streams.next().await.unwrap();
+        let ban = server.network.ban(peer, Duration::from_secs(60));
+        let (request, response, banned) = tokio::join!(serving.recv(), stream.receive(), ban);
+        banned.unwrap();
+        assert!(request.is_err());
+        assert!(response.is_err());
     })
     .await;
 }

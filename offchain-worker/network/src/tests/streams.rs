@@ -131,8 +131,9 @@ async fn streams_opened_at_the_same_moment_all_arrive() {
         let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
         tokio::spawn(echo(server.streams));
         let clients = join_all((0..4).map(|_| Peer::client())).await;
+        let addresses = &addresses;
         let opened = clients.iter().flat_map(|client| {
-            (0..8).map(|number| {
+            (0..8).map(move |number| {
                 let addresses = addresses.clone();
                 async move {
                     let mut stream = client.network.open_stream(id, addresses).await.unwrap();
