@@ -4,7 +4,7 @@ use crate as pallet_inference;
 use crate::{pallet::*, Due, Server};
 use codec::Encode;
 use frame_support::{
-    derive_impl, parameter_types, storage_alias,
+    derive_impl, storage_alias,
     traits::{ConstU128, ConstU32, ConstU64, OnIdle, Randomness},
     weights::Weight,
     BoundedVec, Twox64Concat,
@@ -70,7 +70,8 @@ pub const TIMEOUT: u64 = 15;
 pub const MAX_DURATION: u64 = 100;
 pub const MAX_SERVERS: u32 = 8;
 pub const MAX_OPEN: u32 = 4;
-pub const MIN_FEE: Balance = 50;
+/// Less than the existential deposit, to see what comes of it.
+pub const MIN_FEE: Balance = 5;
 pub const MAX_TOKENS: u32 = 120;
 
 impl Config for Test {
@@ -439,6 +440,15 @@ pub fn events() -> Vec<Event<Test>> {
     let events = System::read_events_for_pallet::<Event<Test>>();
     System::reset_events();
     events
+}
+
+/// Leaves `who` with nothing but what is on hold: possible for accounts that something else keeps
+/// alive too.
+pub fn strip(who: AccountId) {
+    System::inc_providers(&who);
+    let all = free(who);
+    Balances::transfer_allow_death(RuntimeOrigin::signed(who), CAROL, all).unwrap();
+    assert_eq!(free(who), 0);
 }
 
 /// What the queue holds, by block.

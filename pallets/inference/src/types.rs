@@ -31,11 +31,15 @@ impl Server {
         cost(self.price, self.span.len(), positions).filter(|amount| *amount <= self.cap)
     }
 
-    /// What the recorded positions come to, never more than the cap.
+    /// What the recorded positions come to. They are only recorded where that is within the cap;
+    /// anything else would earn nothing.
     pub fn earned(&self) -> Balance {
-        self.price_of(self.positions).unwrap_or(self.cap)
+        self.price_of(self.positions).unwrap_or_default()
     }
 }
+
+/// The servers of a session.
+pub type Servers<T> = BoundedVec<Server, <T as Config>::MaxServers>;
 
 /// What `settle` recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
@@ -83,7 +87,7 @@ pub struct Session<T: Config> {
     /// The job that it answered.
     pub job: Option<JobId>,
     /// Its servers, stand-bys included.
-    pub servers: BoundedVec<Server, T::MaxServers>,
+    pub servers: Servers<T>,
 }
 
 impl<T: Config> Session<T> {

@@ -2,11 +2,14 @@
 
 use super::deadlines::Queue;
 use crate::{
-    fees, pallet::*, route, types::Server, Due, Error, Event, HoldReason, Pallet, Session,
-    Settlement,
+    fees,
+    pallet::*,
+    route,
+    types::{Server, Servers},
+    Due, Error, Event, HoldReason, Pallet, Session, Settlement,
 };
 use alloc::collections::BTreeSet;
-use frame_support::{ensure, traits::Get, BoundedVec};
+use frame_support::{ensure, traits::Get};
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     traits::{PayoutGate, Roster},
@@ -96,13 +99,10 @@ impl<T: Config> Pallet<T> {
     }
 
     /// The named servers with their seats of this moment, and the sum of their caps.
-    fn take_servers(
-        subnet: SubnetId,
-        caps: Caps<T>,
-    ) -> Result<(BoundedVec<Server, T::MaxServers>, Balance), Error<T>> {
+    fn take_servers(subnet: SubnetId, caps: Caps<T>) -> Result<(Servers<T>, Balance), Error<T>> {
         let mut seen = BTreeSet::new();
         let mut deposit: Balance = 0;
-        let mut servers = BoundedVec::new();
+        let mut servers = Servers::<T>::new();
         for (node, cap) in caps {
             ensure!(seen.insert(node), Error::<T>::DuplicateServer);
             let (home, seat) = T::Roster::seat(node).ok_or(Error::<T>::NotSeated)?;

@@ -3,7 +3,8 @@
 use crate::{mock::*, pallet::*, Due, Fee};
 use frame_support::{assert_noop, assert_ok, dispatch::Pays, BoundedVec};
 use quipu_primitives::{
-    job::FinishReason, traits::Obligations, Balance, BoundedBytes, Digest, JobId, SessionId,
+    job::FinishReason, traits::Obligations, views::JobStatus, Balance, BoundedBytes, Digest, JobId,
+    SessionId,
 };
 use sp_runtime::{DispatchResult, TokenError};
 use std::collections::BTreeMap;
@@ -420,5 +421,68 @@ fn a_server_that_vanished_cant_answer() {
         let session = own_session();
         KeysOf::remove(LONER);
         assert_noop!(submit(job, session), Error::<Test>::NotAssignedServer);
+    });
+}
+
+#[test]
+fn a_fee_too_small_for_a_dead_account_goes_back() {
+    story(|| {
+        let job = request(ALICE, SMALL, MIN_FEE);
+        KeysOf::insert(LONER, (SMALL, 555, server_key()));
+        // Its session must not revive the account.
+        let session = open(server_key(), SMALL, &[(LONER, 400)]);
+        assert_ok!(settle(server_key(), session, &[]));
+        assert_ok!(submit(job, session));
+        run_to(12);
+        assert!(events().contains(&Event::JobRefunded {
+            job,
+            requester: ALICE,
+            amount: MIN_FEE
+        }));
+        assert_eq!(free(ALICE), RICH);
+    });
+}
+
+#[test]
+fn a_refund_that_the_requester_cant_take_waits_on_hold() {
+    story(|| {
+        let job = request(ALICE, SMALL, MIN_FEE);
+        strip(ALICE);
+        events();
+        run_to(18);
+        let item = Due::Job(job);
+        let postponed = |until| Event::RefundPostponed {
+            item,
+            to: ALICE,
+            amount: MIN_FEE,
+            until,
+        };
+        assert_eq!(events(), [postponed(37)]);
+        assert!(!Inference::has_obligations(LONER));
+        assert_eq!(
+            Inference::job_info(job).unwrap().status,
+            JobStatus::Refunded
+        );
+        run_to(38);
+        assert_eq!(events(), [postponed(57)]);
+        assert_eq!(on_hold(HoldReason::Job, ALICE), MIN_FEE);
+
+        assert_ok!(Balances::transfer_keep_alive(
+            RuntimeOrigin::signed(CAROL),
+            ALICE,
+            ED
+        ));
+        events();
+        run_to(58);
+        assert_eq!(
+            events(),
+            [Event::LateRefund {
+                item,
+                to: ALICE,
+                amount: MIN_FEE
+            }]
+        );
+        assert_eq!(free(ALICE), ED + MIN_FEE);
+        assert_nothing_left(&[ALICE]);
     });
 }

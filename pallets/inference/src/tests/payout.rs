@@ -20,19 +20,6 @@ fn settled() -> SessionId {
     id
 }
 
-/// Leaves `who` with nothing but what is on hold: possible for accounts that something else keeps
-/// alive too.
-fn strip(who: u64) {
-    System::inc_providers(&who);
-    let all = free(who);
-    assert_ok!(Balances::transfer_allow_death(
-        RuntimeOrigin::signed(who),
-        CAROL,
-        all
-    ));
-    assert_eq!(free(who), 0);
-}
-
 #[test]
 fn servers_are_paid_and_the_rest_goes_back() {
     story(|| {
@@ -279,6 +266,19 @@ fn the_record_is_kept_for_a_while_and_then_nothing_is_left() {
         assert_nothing_left(&[ALICE]);
         assert_noop!(finalize(id), Error::<Test>::UnknownSession);
         assert_noop!(redeem(id, HEAD, 50), Error::<Test>::UnknownSession);
+    });
+}
+
+#[test]
+fn a_server_whose_price_overflows_earns_nothing_without_vouchers() {
+    story(|| {
+        seat(SUBNET, STANDBY, 10, 20, Balance::MAX);
+        let id = open_usual();
+        assert_eq!(server(id, STANDBY).earned(), 0);
+        assert_noop!(redeem(id, STANDBY, 1), Error::<Test>::CapExceeded);
+        run_to(62);
+        assert_eq!(free(coldkey(STANDBY)), ED);
+        assert_eq!(free(ALICE), RICH);
     });
 }
 

@@ -284,12 +284,12 @@ fn take(step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_books_balance(
         // Begin with something to work on: sequences of pure chance seldom get far.
-        steps in proptest::collection::vec(step(), 1..60),
+        steps in proptest::collection::vec(step(), 1..100),
         opened in 0..3u32,
         requested in 0..3u32,
     ) {

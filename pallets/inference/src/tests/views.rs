@@ -1,6 +1,6 @@
 //! What clients read.
 
-use crate::{mock::*, pallet::*};
+use crate::mock::*;
 use frame_support::assert_ok;
 use quipu_primitives::{
     job::FinishReason,
