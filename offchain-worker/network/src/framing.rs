@@ -159,6 +159,22 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Ok(())
     }
 
+    /// Writes half of a frame and tears the stream: for tests of what comes of it.
+    pub async fn write_part(&mut self, frame: &Frame) -> Result<(), PeerError> {
+        self.torn = true;
+        let bytes = [
+            &frame.prefix()[..],
+            frame.header.as_ref(),
+            frame.payload.as_ref(),
+        ]
+        .concat();
+        self.io
+            .write_all(&bytes[..bytes.len() / 2])
+            .await
+            .map_err(broken)?;
+        self.io.flush().await.map_err(broken)
+    }
+
     /// Writes bytes that are no frame.
     #[cfg(test)]
     pub(crate) async fn write_bare(&mut self, bytes: &[u8]) {

@@ -97,7 +97,7 @@ impl ServerStream {
 
     /// See [`ServerWriter::send`]. Not cancel-safe.
     pub async fn send(
-        &self,
+        &mut self,
         response: Response,
         payload: Option<Activations>,
     ) -> Result<(), PeerError> {
@@ -105,7 +105,7 @@ impl ServerStream {
     }
 
     /// See [`ServerWriter::close`]. Cancel-safe.
-    pub async fn close(&self) -> Result<(), PeerError> {
+    pub async fn close(&mut self) -> Result<(), PeerError> {
         self.writer.close().await
     }
 
