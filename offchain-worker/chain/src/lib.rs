@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![deny(clippy::unwrap_used)]
+
+mod adapter;
+mod error;
+mod events;
+mod keypair;
+mod ledger;
+mod runtime;
+mod submit;
+
+pub use adapter::{connect, ConnectOptions, SubxtChain};
+pub use keypair::{Keypair, KeypairError};
+pub use ledger::{FeePaid, Ledger};

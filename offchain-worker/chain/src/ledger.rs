@@ -1,0 +1,77 @@
+//! What money did between two blocks: for programs that show or verify it, such as the demo.
+
+use crate::{adapter::SubxtChain, error::chain_error, runtime::api};
+use futures::StreamExt;
+use quipu_primitives::{AccountBytes, Balance};
+use quipu_worker_core::ports::ChainError;
+use std::collections::BTreeMap;
+
+/// Every account's balance at one block, held amounts included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// The block.
+    pub block: u32,
+    /// Free and reserved balance of each account.
+    pub balances: BTreeMap<AccountBytes, Balance>,
+    /// Sum of all, as the chain itself accounts for it.
+    pub total_issuance: Balance,
+}
+
+/// What an account paid for its extrinsics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeePaid {
+    /// The block of the extrinsic.
+    pub block: u32,
+    /// Who paid.
+    pub who: AccountBytes,
+    /// How much, tip included.
+    pub fee: Balance,
+}
+
+impl SubxtChain {
+    /// The balances after `block`. The node must still have the block's state: one that does not
+    /// keep an archive forgets it after a few hundred blocks.
+    pub async fn ledger_at(&self, block: u32) -> Result<Ledger, ChainError> {
+        let hash = self.block_hash(block).await?;
+        let storage = self.client.storage().at(hash);
+        let mut entries = storage
+            .iter(api::storage().system().account_iter())
+            .await
+            .map_err(chain_error)?;
+        let mut balances = BTreeMap::new();
+        while let Some(entry) = entries.next().await {
+            let entry = entry.map_err(chain_error)?;
+            let who = entry.key_bytes.last_chunk::<32>();
+            let who = who.ok_or_else(|| ChainError::Decode("an account's key is short".into()))?;
+            let data = entry.value.data;
+            balances.insert(*who, data.free.saturating_add(data.reserved));
+        }
+        let total_issuance = storage
+            .fetch_or_default(&api::storage().balances().total_issuance())
+            .await
+            .map_err(chain_error)?;
+        Ok(Ledger {
+            block,
+            balances,
+            total_issuance,
+        })
+    }
+
+    /// The fees that were paid in the blocks `from..=to`.
+    pub async fn fees_between(&self, from: u32, to: u32) -> Result<Vec<FeePaid>, ChainError> {
+        let mut fees = Vec::new();
+        for block in from..=to {
+            let hash = self.block_hash(block).await?;
+            let events = self.client.events().at(hash).await.map_err(chain_error)?;
+            for paid in events.find::<api::transaction_payment::events::TransactionFeePaid>() {
+                let paid = paid.map_err(chain_error)?;
+                fees.push(FeePaid {
+                    block,
+                    who: paid.who.0,
+                    fee: paid.actual_fee,
+                });
+            }
+        }
+        Ok(fees)
+    }
+}

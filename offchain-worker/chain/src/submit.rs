@@ -1,0 +1,302 @@
+//! Submission: signed once, sent until it is in a block, never in effect twice.
+
+use crate::{
+    adapter::{account, SubxtChain},
+    error::{chain_error, is_disconnection},
+    events,
+    runtime::api,
+};
+use parking_lot::Mutex;
+use quipu_primitives::{AccountBytes, SignatureBytes};
+use quipu_worker_core::{
+    ports::{Call, ChainError, Included},
+    Signer,
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use subxt::{
+    config::DefaultExtrinsicParamsBuilder,
+    tx::{Payload, SubmittableTransaction, TxStatus},
+    utils::{AccountId32, MultiAddress, MultiSignature, Static, H256},
+    OnlineClient, PolkadotConfig,
+};
+use tracing::{debug, warn};
+
+/// Blocks for which a signed extrinsic may be included.
+const MORTALITY: u64 = 64;
+/// Pause before a broken connection is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+type Transaction = SubmittableTransaction<PolkadotConfig, OnlineClient<PolkadotConfig>>;
+
+/// One submission at a time for each account, so that each sees the nonce that the one before it
+/// used.
+#[derive(Default)]
+pub(crate) struct Nonces(Mutex<HashMap<AccountBytes, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Nonces {
+    /// Waits for this account's turn.
+    pub(crate) async fn turn(&self, who: AccountBytes) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = self.0.lock().entry(who).or_default().clone();
+        lock.lock_owned().await
+    }
+}
+
+/// A [`Signer`] as subxt wants it.
+struct SubxtSigner<'a>(&'a dyn Signer);
+
+impl subxt::tx::Signer<PolkadotConfig> for SubxtSigner<'_> {
+    fn account_id(&self) -> AccountId32 {
+        account(self.0.public())
+    }
+
+    fn sign(&self, payload: &[u8]) -> MultiSignature {
+        let signature: SignatureBytes = self.0.sign(payload);
+        MultiSignature::Sr25519(signature)
+    }
+}
+
+/// The runtime's call.
+fn payload(call: Call) -> Box<dyn Payload + Send + Sync> {
+    let tx = api::tx();
+    match call {
+        Call::RegisterSubnet(manifest) => Box::new(tx.subnets().register_subnet(Static(*manifest))),
+        Call::RegisterNode {
+            subnet,
+            hotkey,
+            peer_id,
+        } => Box::new(
+            tx.subnets()
+                .register_node(subnet, account(hotkey), bounded(peer_id)),
+        ),
+        Call::Join {
+            node,
+            span,
+            price,
+            profile,
+        } => Box::new(tx.subnets().join(node, Static(span), price, profile)),
+        Call::Leave { node } => Box::new(tx.subnets().leave(node)),
+        Call::RemoveNode { node } => Box::new(tx.subnets().remove_node(node)),
+        Call::Bond { node, amount } => Box::new(tx.staking().bond(node, amount)),
+        Call::Unbond { node, amount } => Box::new(tx.staking().unbond(node, amount)),
+        Call::Withdraw { node } => Box::new(tx.staking().withdraw(node)),
+        Call::OpenSession {
+            subnet,
+            session_key,
+            caps,
+            duration,
+            seed_commitment,
+            integrator,
+        } => Box::new(tx.inference().open_session(
+            subnet,
+            session_key,
+            bounded(caps),
+            duration,
+            seed_commitment,
+            integrator.map(account),
+        )),
+        Call::Settle {
+            session,
+            vouchers,
+            receipt_root,
+        } => {
+            let vouchers = vouchers
+                .into_iter()
+                .map(|(v, signature)| (Static(v), signature));
+            Box::new(
+                tx.inference()
+                    .settle(session, bounded(vouchers.collect()), receipt_root),
+            )
+        }
+        Call::Redeem { voucher, signature } => Box::new(tx.inference().redeem(
+            voucher.session,
+            Static(voucher),
+            signature,
+        )),
+        Call::Finalize { session } => Box::new(tx.inference().finalize(session)),
+        Call::RequestJob {
+            subnet,
+            prompt,
+            max_tokens,
+            fee,
+        } => Box::new(
+            tx.inference()
+                .request(subnet, bounded(prompt), max_tokens, fee),
+        ),
+        Call::SubmitResult {
+            job,
+            answer,
+            finish,
+            session,
+            receipt_root,
+        } => Box::new(tx.inference().submit_result(
+            job,
+            bounded(answer),
+            Static(finish),
+            session,
+            receipt_root,
+        )),
+        Call::RefundJob { job } => Box::new(tx.inference().refund_job(job)),
+        Call::Transfer { to, amount } => Box::new(
+            tx.balances()
+                .transfer_keep_alive(MultiAddress::Id(account(to)), amount),
+        ),
+    }
+}
+
+/// A bounded vector as the metadata names it; the runtime refuses one that is too long.
+fn bounded<T>(
+    items: Vec<T>,
+) -> api::runtime_types::bounded_collections::bounded_vec::BoundedVec<T> {
+    api::runtime_types::bounded_collections::bounded_vec::BoundedVec(items)
+}
+
+/// Signs a call and brings it into a block.
+pub(crate) async fn submit(
+    chain: &SubxtChain,
+    signer: &dyn Signer,
+    call: Call,
+) -> Result<Included, ChainError> {
+    let who = account(signer.public());
+    let call = payload(call);
+    let nonce = chain
+        .rpc
+        .system_account_next_index(&who)
+        .await
+        .map_err(|error| chain_error(error.into()))?;
+    let params = DefaultExtrinsicParamsBuilder::<PolkadotConfig>::new()
+        .nonce(nonce)
+        .mortal(MORTALITY);
+    let transaction = chain
+        .client
+        .tx()
+        .create_partial(&call, &who, params.build())
+        .await
+        .map_err(chain_error)?
+        .sign(&SubxtSigner(signer));
+    let since = chain
+        .client
+        .blocks()
+        .at_latest()
+        .await
+        .map_err(chain_error)?
+        .number();
+    loop {
+        match watch(&transaction).await {
+            Ok(block) => return included(chain, block, &transaction).await,
+            Err(Lost::Refused(error)) => {
+                // It may be refused as known or stale because an earlier sending went through.
+                return match find(chain, since, &transaction).await {
+                    Ok(Some(block)) => included(chain, block, &transaction).await,
+                    _ => Err(error),
+                };
+            }
+            Err(Lost::Connection(error)) => {
+                warn!(%error, "the connection broke under an extrinsic; looking for it");
+                tokio::time::sleep(RETRY).await;
+                match find(chain, since, &transaction).await {
+                    Ok(Some(block)) => return included(chain, block, &transaction).await,
+                    Ok(None) => debug!("it is in no block; sending the same bytes again"),
+                    Err(ChainError::Unreachable(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+}
+
+/// Why an extrinsic was not seen in a block.
+enum Lost {
+    /// The node does not want it.
+    Refused(ChainError),
+    /// Nothing is known.
+    Connection(subxt::Error),
+}
+
+/// Sends an extrinsic and waits for its block.
+async fn watch(transaction: &Transaction) -> Result<H256, Lost> {
+    let class = |error: subxt::Error| match is_disconnection(&error) {
+        true => Lost::Connection(error),
+        false => Lost::Refused(chain_error(error)),
+    };
+    let mut progress = transaction.submit_and_watch().await.map_err(class)?;
+    while let Some(status) = progress.next().await {
+        match status.map_err(class)? {
+            TxStatus::InBestBlock(block) | TxStatus::InFinalizedBlock(block) => {
+                return Ok(block.block_hash())
+            }
+            TxStatus::Invalid { message } | TxStatus::Dropped { message } => {
+                return Err(Lost::Refused(ChainError::Refused(message)))
+            }
+            TxStatus::Error { message } => {
+                return Err(Lost::Connection(subxt::Error::Other(message)))
+            }
+            TxStatus::Validated | TxStatus::Broadcasted | TxStatus::NoLongerInBestBlock => {}
+        }
+    }
+    Err(Lost::Connection(subxt::Error::Other(
+        "the node stopped reporting".into(),
+    )))
+}
+
+/// The block of the best chain after `since` that holds the extrinsic.
+async fn find(
+    chain: &SubxtChain,
+    since: u32,
+    transaction: &Transaction,
+) -> Result<Option<H256>, ChainError> {
+    let best = chain.best().await?;
+    let header = chain.rpc.chain_get_header(Some(best)).await;
+    let header = header.map_err(|error| chain_error(error.into()))?;
+    let last = header.map_or(since, |header| header.number);
+    for number in since..=last {
+        let hash = chain.block_hash(number).await?;
+        let block = chain.rpc.chain_get_block(Some(hash)).await;
+        let block = block.map_err(|error| chain_error(error.into()))?;
+        let held = |block: &subxt::backend::legacy::rpc_methods::BlockDetails<PolkadotConfig>| {
+            block
+                .block
+                .extrinsics
+                .iter()
+                .any(|bytes| bytes.0 == transaction.encoded())
+        };
+        if block.as_ref().is_some_and(held) {
+            return Ok(Some(hash));
+        }
+    }
+    Ok(None)
+}
+
+/// What the extrinsic caused in its block.
+async fn included(
+    chain: &SubxtChain,
+    hash: H256,
+    transaction: &Transaction,
+) -> Result<Included, ChainError> {
+    let block = chain.client.blocks().at(hash).await.map_err(chain_error)?;
+    let extrinsics = block.extrinsics().await.map_err(chain_error)?;
+    let ours = extrinsics
+        .iter()
+        .find(|extrinsic| extrinsic.hash() == transaction.hash())
+        .ok_or_else(|| ChainError::Decode("the extrinsic is not in its block".into()))?;
+    let mut known = Vec::new();
+    for event in ours.events().await.map_err(chain_error)?.iter() {
+        let event = event.map_err(chain_error)?;
+        if let Some(failed) = event
+            .as_event::<api::system::events::ExtrinsicFailed>()
+            .map_err(chain_error)?
+        {
+            debug!(?failed, "extrinsic failed");
+            let error = subxt::error::DispatchError::decode_from(
+                event.field_bytes().to_vec(),
+                chain.client.metadata(),
+            );
+            return Err(error.map_or_else(chain_error, |error| chain_error(error.into())));
+        }
+        known.extend(events::known(&event).map_err(chain_error)?);
+    }
+    Ok(Included {
+        number: block.number(),
+        hash: hash.0,
+        events: known,
+    })
+}

