@@ -7,7 +7,7 @@
 )]
 
 use super::*;
-use crate::{BenchmarkHelper as _, Pallet as StakingPallet};
+use crate::Pallet as StakingPallet;
 use alloc::vec;
 use frame_benchmarking::v2::*;
 use frame_support::traits::{

@@ -34,6 +34,8 @@ pub use types::*;
 pub use validators::{IdentificationOf, ValidatorIdOf};
 pub use weights::WeightInfo;
 
+// The macros of FRAME write `expect` into the module; the calls of this pallet have no body of their own.
+#[allow(clippy::expect_used)]
 #[frame_support::pallet]
 pub mod pallet {
     use super::*;

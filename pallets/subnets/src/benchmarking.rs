@@ -8,7 +8,7 @@
 )]
 
 use super::*;
-use crate::{BenchmarkHelper as _, Pallet as SubnetsPallet};
+use crate::Pallet as SubnetsPallet;
 use alloc::{boxed::Box, vec::Vec};
 use frame_benchmarking::v2::*;
 use frame_support::traits::{
