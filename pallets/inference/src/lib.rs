@@ -30,6 +30,8 @@ pub use pallet::*;
 pub use types::{Attested, Due, Fee, Job, Server, Session, Settlement};
 pub use weights::WeightInfo;
 
+// The macros' own code calls `expect`; what is written here by hand does not.
+#[allow(clippy::expect_used)]
 #[frame_support::pallet]
 pub mod pallet {
     use super::*;
