@@ -3,14 +3,14 @@
 use crate::{
     error::{Broken, ServerError},
     failover::Bans,
-    history::History,
+    history::{first_difference, History},
     link::{Context, Cut, Link, Server, Task},
     receipts::Verified,
     routing::{self, Candidate, Detour, Wish},
 };
 use parking_lot::Mutex;
 use quipu_primitives::{NodeId, Span};
-use quipu_protocol::{Activations, RefusalCode, SignedReceipt};
+use quipu_protocol::{Activations, RefusalCode};
 use rand::rngs::StdRng;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +40,15 @@ pub struct FailOver {
     pub stall: Duration,
 }
 
+/// Why a replacement did not come about.
+enum Setback {
+    /// This server failed; others may do.
+    Server(NodeId, ServerError),
+    /// What the failed server handed on without a receipt is not what its replacement gives, from
+    /// this position on.
+    Unreliable(u32),
+}
+
 struct Hop {
     node: NodeId,
     span: Span,
@@ -61,7 +70,7 @@ pub(crate) struct ChainOfServers {
     epoch: u32,
     failures: Vec<(NodeId, ServerError)>,
     failovers: Vec<FailOver>,
-    /// By how much replays of the last span may differ.
+    /// By how much honest replays may differ.
     tolerance: f64,
     rng: StdRng,
 }
@@ -84,6 +93,7 @@ impl ChainOfServers {
     /// Opens streams to the primaries; stand-bys take the place of those that fail. Not
     /// cancel-safe.
     pub async fn connect(parts: Parts) -> Result<Self, Broken> {
+        let started = Instant::now();
         let Parts {
             context,
             blocks,
@@ -123,12 +133,10 @@ impl ChainOfServers {
         }
         for (span, error) in broken {
             // A detour around one may have replaced another.
-            if let Some(at) = chain
-                .hops
-                .iter()
-                .position(|hop| hop.span == span && hop.link.is_none())
-            {
-                chain.recover(at, error).await?;
+            let missing = |hop: &Hop| hop.span == span && hop.link.is_none();
+            let at = chain.hops.iter().position(missing);
+            if let Some(at) = at {
+                chain.recover(at, error, started).await?;
             }
         }
         Ok(chain)
@@ -154,13 +162,15 @@ impl ChainOfServers {
                 .iter()
                 .position(|hop| hop.span.start == boundary)
                 .unwrap_or(0);
+            let started = Instant::now();
             boundary = match self.run(at).await {
                 Ok(rows) => {
                     let end = self.hops[at].span.end;
                     self.history.append(end, &rows);
+                    self.absorb(at);
                     end
                 }
-                Err(error) => self.recover(at, error).await?,
+                Err(error) => self.recover(at, error, started).await?,
             };
         }
         Ok(self
@@ -170,17 +180,16 @@ impl ChainOfServers {
 
     /// Runs the step through one server.
     async fn run(&mut self, at: usize) -> Result<Vec<u8>, ServerError> {
-        let (before, rest) = self.hops.split_at_mut(at);
         let Some(Hop {
             span,
             link: Some(link),
             ..
-        }) = rest.first_mut()
+        }) = self.hops.get_mut(at)
         else {
             return Err(ServerError::Forgot { position: 0 });
         };
         let rows = self.history.last_step(span.start);
-        let upstream = receipts(before.last());
+        let upstream = self.history.receipts(span.start);
         let steps = [(rows.len() / self.history.row_bytes().max(1)) as u32];
         let cut = Cut::Steps(&steps);
         link.run(Task {
@@ -193,14 +202,31 @@ impl ChainOfServers {
         .await
     }
 
+    fn absorb(&mut self, at: usize) {
+        if let Some(Hop {
+            span,
+            link: Some(link),
+            ..
+        }) = self.hops.get(at)
+        {
+            self.history.absorb(span.end, link.receipts());
+        }
+    }
+
     /// Puts others in the place of a server that failed and replays to them what it was given.
-    /// Gives the boundary behind them, which the step under way has then crossed.
-    async fn recover(&mut self, at: usize, error: ServerError) -> Result<u16, Broken> {
-        let started = Instant::now();
+    /// Gives the boundary behind them, which the step under way has then crossed. The answer has
+    /// stood still since `started`.
+    async fn recover(
+        &mut self,
+        at: usize,
+        error: ServerError,
+        started: Instant,
+    ) -> Result<u16, Broken> {
         let Hop { node, span, .. } = self.hops[at];
         warn!(node, %span, %error, "a server failed; failing over");
         let cause = error.to_string();
         if let Some(link) = self.hops[at].link.take() {
+            self.history.absorb(span.end, link.receipts());
             self.past.insert(node, link.into_verified());
         }
         self.strike(node, error);
@@ -231,7 +257,14 @@ impl ChainOfServers {
                     });
                     return Ok(end);
                 }
-                Err((node, error)) => self.strike(node, error),
+                Err(Setback::Server(node, error)) => self.strike(node, error),
+                Err(Setback::Unreliable(position)) => {
+                    return Err(Broken::Unreliable {
+                        node,
+                        span,
+                        position,
+                    });
+                }
             }
         }
     }
@@ -280,12 +313,8 @@ impl ChainOfServers {
     }
 
     /// Opens `servers`, leads everything through them that went into the region they replace, and
-    /// puts them there. On an error nothing is replaced, and the server that failed is named.
-    async fn replace(
-        &mut self,
-        detour: &Detour,
-        servers: Vec<Server>,
-    ) -> Result<u16, (NodeId, ServerError)> {
+    /// puts them there. On an error nothing is replaced.
+    async fn replace(&mut self, detour: &Detour, servers: Vec<Server>) -> Result<u16, Setback> {
         let (first, last) = (*detour.region.start(), *detour.region.end());
         let (from, to) = (self.hops[first].span.start, self.hops[last].span.end);
         let mut hops: Vec<Hop> = Vec::new();
@@ -293,30 +322,27 @@ impl ChainOfServers {
         let count = servers.len();
         for (index, server) in servers.into_iter().enumerate() {
             let Server { node, span, .. } = server;
-            let before = match index {
-                0 => first
-                    .checked_sub(1)
-                    .and_then(|before| self.hops.get(before)),
-                _ => hops.last(),
-            };
-            let is_last = index + 1 == count;
             let rows = outputs
                 .last()
                 .map_or(self.history.rows(from), Vec::as_slice);
+            let upstream = match hops.last().and_then(|hop: &Hop| hop.link.as_ref()) {
+                Some(link) => link.receipts(),
+                None => self.history.receipts(from),
+            };
+            let is_last = index + 1 == count;
             let task = Task {
                 rows,
                 cut: match self.context.exact {
                     true => Cut::Free,
                     false => Cut::Steps(self.history.steps()),
                 },
-                upstream: receipts(before),
-                known: if is_last { self.history.rows(to) } else { &[] },
-                // Behind the last block nobody but the client has seen the outputs.
-                tolerance: if is_last && to == self.blocks {
-                    self.tolerance
+                upstream,
+                known: if is_last {
+                    self.history.vouched_rows(to)
                 } else {
-                    0.0
+                    &[]
                 },
+                tolerance: self.tolerance,
             };
             self.epoch += 1;
             let past = self.past.get(&node).cloned();
@@ -332,11 +358,19 @@ impl ChainOfServers {
                 }
                 Err(error) => Err(error),
             };
+            let result = result.and_then(|rows| match is_last {
+                true => self.compare(to, &rows).map(|same| (rows, same)),
+                false => Ok((rows, Ok(()))),
+            });
             match result {
-                Ok(rows) => outputs.push(rows),
+                Ok((rows, Ok(()))) => outputs.push(rows),
+                Ok((_, Err(position))) => {
+                    self.keep_receipts(hops);
+                    return Err(Setback::Unreliable(position));
+                }
                 Err(error) => {
                     self.keep_receipts(hops);
-                    return Err((node, error));
+                    return Err(Setback::Server(node, error));
                 }
             }
         }
@@ -347,9 +381,35 @@ impl ChainOfServers {
             let known = self.history.rows(hop.span.end).len();
             self.history
                 .append(hop.span.end, &rows.split_off(known.min(rows.len())));
+            if let Some(link) = &hop.link {
+                self.history.absorb(hop.span.end, link.receipts());
+            }
         }
         self.hops.splice(first..first, hops);
         Ok(to)
+    }
+
+    /// Compares what a replay gave at boundary `to` with what was handed on since the last receipt:
+    /// no signature vouches for that. The outer error means that the replacement can't go on, the
+    /// inner one that what was handed on can't be relied on, from the position it names.
+    fn compare(&self, to: u16, rows: &[u8]) -> Result<Result<(), u32>, ServerError> {
+        let row = self.history.row_bytes();
+        let vouched = self.history.vouched_rows(to).len();
+        let known = self.history.rows(to).get(vouched..).unwrap_or(&[]);
+        let rows = rows.get(vouched..).unwrap_or(&[]);
+        let position = |at: u32| (vouched / row.max(1)) as u32 + at;
+        if let Some(at) = first_difference(known, rows, row, self.tolerance) {
+            return Ok(Err(position(at)));
+        }
+        // Behind the last block nobody but the client has seen the outputs; elsewhere the next
+        // server will commit to the range, and it must be what the replacement signs.
+        match first_difference(known, rows, row, 0.0) {
+            Some(at) if to < self.blocks => Err(ServerError::Differs {
+                position: position(at),
+                exact: false,
+            }),
+            _ => Ok(Ok(())),
+        }
     }
 
     fn keep_receipts(&mut self, hops: Vec<Hop>) {
@@ -364,17 +424,18 @@ impl ChainOfServers {
     /// verified before. Not cancel-safe.
     pub async fn finish(&mut self) {
         for at in 0..self.hops.len() {
-            let (before, rest) = self.hops.split_at_mut(at);
-            let Some(Hop {
+            let Hop {
                 node,
+                span,
                 link: Some(link),
-                ..
-            }) = rest.first_mut()
+            } = &mut self.hops[at]
             else {
                 continue;
             };
             let node = *node;
-            match link.finish(receipts(before.last())).await {
+            let result = link.finish(self.history.receipts(span.start)).await;
+            self.absorb(at);
+            match result {
                 Ok(()) => self.bans.lock().served(node),
                 Err(error) => {
                     warn!(node, %error, "a server failed at the end; it is paid what was verified");
@@ -397,11 +458,6 @@ fn lost_sequence(error: &ServerError) -> bool {
         ServerError::Refused(refusal) => refusal.code == RefusalCode::Position,
         _ => false,
     }
-}
-
-fn receipts(hop: Option<&Hop>) -> &[SignedReceipt] {
-    hop.and_then(|hop| hop.link.as_ref())
-        .map_or(&[], Link::receipts)
 }
 
 pub(crate) fn candidate(server: &Server) -> Candidate {

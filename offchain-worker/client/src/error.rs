@@ -116,9 +116,34 @@ pub enum Broken {
         /// What each server that was tried did.
         failures: Vec<(NodeId, ServerError)>,
     },
+    /// A server failed, and its replacement gives something else than it handed on without a
+    /// receipt.
+    #[error("what node {node} gave from position {position} on is not what others compute")]
+    Unreliable {
+        /// The server that failed.
+        node: NodeId,
+        /// Its blocks.
+        span: Span,
+        /// From where on.
+        position: u32,
+    },
     /// The local part of the model failed.
     #[error(transparent)]
     Ends(#[from] EndsError),
+}
+
+impl Broken {
+    /// Could the same request end well in another session? It could where nobody may go on in this
+    /// one with other bits than those that were handed on.
+    pub fn may_restart(&self) -> bool {
+        match self {
+            Broken::Unreliable { .. } => true,
+            Broken::NoServerLeft { failures, .. } => failures
+                .iter()
+                .any(|(_, error)| matches!(error, ServerError::Differs { exact: false, .. })),
+            Broken::Ends(_) => false,
+        }
+    }
 }
 
 fn list(failures: &[(NodeId, ServerError)]) -> String {
@@ -235,7 +260,7 @@ impl Classified for ClientError {
             | ClientError::NoRoute { .. }
             | ClientError::RosterChanged(_) => Fault::Environment,
             ClientError::Interrupted { reason, .. } => match reason {
-                Broken::NoServerLeft { .. } => Fault::Peer,
+                Broken::NoServerLeft { .. } | Broken::Unreliable { .. } => Fault::Peer,
                 Broken::Ends(error) => error.fault(),
             },
             ClientError::Unsettled { source, .. } => source.fault(),

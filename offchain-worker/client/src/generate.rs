@@ -2,7 +2,7 @@
 
 use crate::{
     chain_of_servers::{ChainOfServers, FailOver, Parts},
-    ends::{Ends, EndsError, Prompt},
+    ends::{Ends, EndsError, Prompt, TextStream},
     error::{Broken, ClientError},
     failover::Bans,
     link::Context,
@@ -30,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use crate::chain_of_servers::FailOver as FailOverReport;
+
+/// How often an answer begins anew.
+const MAX_RESTARTS: usize = 2;
 
 /// A client of the swarm. Serves any number of generations at once.
 pub struct Client {
@@ -70,7 +73,7 @@ impl Request {
 }
 
 /// What happens while an answer is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// The session is open, and the servers are connected.
     Opened {
@@ -90,6 +93,15 @@ pub enum Event<'a> {
     },
     /// A server failed and others took its place.
     FailedOver(&'a FailOver),
+    /// A server turned out to be unreliable after tokens had been chosen by what it gave. Every
+    /// token so far is withdrawn; the answer begins anew in another session, with the same choice
+    /// of tokens.
+    Withdrawn {
+        /// The session that was given up, and settled.
+        session: SessionId,
+        /// Why.
+        reason: &'a Broken,
+    },
 }
 
 /// Why an answer ended.
@@ -152,6 +164,21 @@ pub struct Generation {
     pub timing: Timing,
     /// Servers that failed on the way.
     pub failovers: Vec<FailOver>,
+    /// Sessions that were given up before this one; see [`Event::Withdrawn`].
+    pub abandoned: Vec<Abandoned>,
+}
+
+/// A session that was given up, and settled with what was served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// The session.
+    pub session: SessionId,
+    /// Where it was settled; `None` if that failed.
+    pub settlement: Option<Settlement>,
+    /// What each server is paid.
+    pub paid: Vec<Paid>,
+    /// Why it was given up.
+    pub reason: String,
 }
 
 /// An answer in the making.
@@ -201,12 +228,70 @@ impl Client {
         request: Request,
         mut sink: impl FnMut(Event<'_>) + Send,
     ) -> Result<Generation, ClientError> {
-        let started = Instant::now();
         request.sampling.validate()?;
         let nonce = Nonce::new(request.sampling.seed);
+        let mut abandoned = Vec::new();
+        loop {
+            let error = match self.attempt(&request, &nonce, &mut sink).await {
+                Ok(generation) => {
+                    return Ok(Generation {
+                        abandoned,
+                        ..generation
+                    })
+                }
+                Err(error) => error,
+            };
+            match error {
+                ClientError::Interrupted { reason, partial }
+                    if reason.may_restart() && abandoned.len() < MAX_RESTARTS =>
+                {
+                    warn!(session = partial.session, %reason, "the answer begins anew");
+                    sink(Event::Withdrawn {
+                        session: partial.session,
+                        reason: &reason,
+                    });
+                    abandoned.push(Abandoned {
+                        session: partial.session,
+                        settlement: partial.settlement,
+                        paid: partial.paid,
+                        reason: reason.to_string(),
+                    });
+                }
+                ClientError::Interrupted {
+                    reason,
+                    mut partial,
+                } => {
+                    partial.abandoned = abandoned;
+                    return Err(ClientError::Interrupted { reason, partial });
+                }
+                ClientError::Unsettled {
+                    session,
+                    source,
+                    mut generation,
+                } => {
+                    generation.abandoned = abandoned;
+                    return Err(ClientError::Unsettled {
+                        session,
+                        source,
+                        generation,
+                    });
+                }
+                other => return Err(other),
+            }
+        }
+    }
+
+    /// Answers a request in one session.
+    async fn attempt(
+        &self,
+        request: &Request,
+        nonce: &Nonce,
+        sink: &mut (impl FnMut(Event<'_>) + Send),
+    ) -> Result<Generation, ClientError> {
+        let started = Instant::now();
         let subnet = self.subnet(request.subnet).await?;
-        let ends = self.ends.clone();
-        let prompt = blocking(move || ends.encode(&request.prompt)).await?;
+        let (ends, prompt) = (self.ends.clone(), request.prompt.clone());
+        let prompt = blocking(move || ends.encode(&prompt)).await?;
         let positions = positions(&subnet, &prompt, request.sampling.max_tokens)?;
         let mut rng = match self.options.route_seed {
             Some(seed) => StdRng::seed_from_u64(seed),
@@ -218,7 +303,7 @@ impl Client {
         };
         let route = self.find_route(&subnet, &wish, &mut rng).await?;
         let OpenSession { ledger, route } = self
-            .open_session(subnet.id, route, positions, &nonce)
+            .open_session(subnet.id, route, positions, nonce)
             .await?;
         let session = ledger.lock().session();
         let named: Vec<(NodeId, Span)> = route
@@ -280,7 +365,7 @@ impl Client {
                 let sampling = nonce.sampling(&request.sampling);
                 let (most, cancel) = (request.sampling.max_tokens, &request.cancel);
                 let result = self
-                    .answer(&mut chain, &mut answer, sampling, most, cancel, &mut sink)
+                    .answer(&mut chain, &mut answer, sampling, most, cancel, sink)
                     .await;
                 // Those that live are paid to the last position, also after a failure.
                 chain.finish().await;
@@ -289,6 +374,9 @@ impl Client {
             }
             Err(broken) => Err(broken),
         };
+        if let Err(Broken::Unreliable { position, .. }) = &result {
+            answer.distrust(*position, self.ends.text_stream());
+        }
         let settled = self.settle(&ledger).await;
         let generation = answer.into_generation(&ledger.lock(), started, failovers, &settled);
         match (result, settled) {
@@ -534,6 +622,14 @@ impl Answer {
         (self.prompt.len() + self.tokens.len()) as u64
     }
 
+    /// Drops the tokens that were chosen by what came out at `position` or later.
+    fn distrust(&mut self, position: u32, mut text: Box<dyn TextStream>) {
+        let chosen_before = (position as usize + 1).saturating_sub(self.prompt.len());
+        self.tokens.truncate(chosen_before);
+        self.text = self.tokens.iter().map(|token| text.push(*token)).collect();
+        self.text.push_str(&text.finish());
+    }
+
     fn into_generation(
         self,
         ledger: &Ledger,
@@ -568,6 +664,7 @@ impl Answer {
             finish: self.finish,
             timing,
             failovers,
+            abandoned: Vec::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quipu_primitives::DType;
-use quipu_protocol::{Activations, ActivationsHeader};
+use quipu_protocol::{Activations, ActivationsHeader, SignedReceipt};
 use std::collections::BTreeMap;
 
 /// The rows at every boundary in use, and how positions were cut into steps. The boundary of
@@ -13,6 +13,7 @@ pub struct History {
     row: usize,
     steps: Vec<u32>,
     boundaries: BTreeMap<u16, Vec<u8>>,
+    receipts: BTreeMap<u16, Vec<SignedReceipt>>,
 }
 
 impl History {
@@ -23,6 +24,7 @@ impl History {
             row: hidden as usize * size_of::<f32>(),
             steps: Vec::new(),
             boundaries: BTreeMap::new(),
+            receipts: BTreeMap::new(),
         }
     }
 
@@ -61,6 +63,34 @@ impl History {
         let rows = self.rows(boundary);
         rows.get(rows.len().saturating_sub(tokens as usize * self.row)..)
             .unwrap_or(&[])
+    }
+
+    /// Takes the receipts of a server that gives out at a boundary, as far as they continue those
+    /// that are there and cover rows that crossed it.
+    pub fn absorb(&mut self, boundary: u16, receipts: &[SignedReceipt]) {
+        let crossed = (self.rows(boundary).len() / self.row.max(1)) as u32;
+        let known = self.receipts.entry(boundary).or_default();
+        for signed in receipts {
+            let next = known.last().map_or(0, |last| last.receipt.end);
+            if signed.receipt.start == next && signed.receipt.end <= crossed {
+                known.push(signed.clone());
+            }
+        }
+    }
+
+    /// The receipts for what crossed a boundary, in order, each by the server that gave it.
+    pub fn receipts(&self, boundary: u16) -> &[SignedReceipt] {
+        self.receipts.get(&boundary).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rows at a boundary for which there are receipts.
+    pub fn vouched_rows(&self, boundary: u16) -> &[u8] {
+        let end = self
+            .receipts(boundary)
+            .last()
+            .map_or(0, |last| last.receipt.end);
+        let rows = self.rows(boundary);
+        rows.get(..end as usize * self.row).unwrap_or(rows)
     }
 
     /// Forgets the boundaries between `from` and `to`, both exclusive: no server ends there now.

@@ -302,7 +302,7 @@ impl Chain for FakeChain {
                 }
                 event
             }
-            other => unimplemented!("{other:?}"),
+            other => panic!("no client submits {other:?}"),
         };
         Ok(Included {
             number: state.block,

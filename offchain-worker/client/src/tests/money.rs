@@ -1,6 +1,7 @@
 //! Caps and vouchers over whole runs.
 
 use super::{
+    failover::cases,
     swarm::Fault,
     world::{prompt, World, WorldBuilder, PRICE, THIRDS},
 };
@@ -26,7 +27,7 @@ async fn every_server_and_stand_by_can_be_paid_for_the_whole_sequence() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: cases(24), failure_persistence: None, ..Default::default() })]
 
     /// Whatever fails, the money adds up: the world checks it after each run.
     #[test]

@@ -90,7 +90,7 @@ impl ToyCache {
 /// The toy's ends. A letter is a token.
 #[derive(Clone, Debug)]
 pub struct ToyEnds {
-    config: ModelConfig,
+    pub config: ModelConfig,
     pub end: Option<u32>,
     pub digests: Digests,
 }

@@ -164,11 +164,16 @@ impl World {
         let (mut text, mut tokens) = (String::new(), Vec::new());
         let result = self
             .client
-            .generate(request, |event| {
-                if let Event::Token { id, text: piece } = event {
+            .generate(request, |event| match event {
+                Event::Token { id, text: piece } => {
                     tokens.push(id);
                     text.push_str(piece);
                 }
+                Event::Withdrawn { .. } => {
+                    tokens.clear();
+                    text.clear();
+                }
+                _ => {}
             })
             .await;
         if let Ok(generation) = &result {
