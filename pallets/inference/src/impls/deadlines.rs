@@ -4,6 +4,9 @@
 //! leaves the rest to the next: the cursor stays on the earliest block that may still hold
 //! entries. Every entry is queued for a later block than the one in which it is written, so that
 //! none can appear behind the cursor; [`Queue::insert`] keeps this even where one did.
+//!
+//! An entry heavier than what a block has left waits, and so do those behind it; whoever is paid
+//! by them can have them done by a call meanwhile.
 
 use crate::{pallet::*, Due, Fee, Pallet, WeightInfo};
 use core::marker::PhantomData;

@@ -1,8 +1,9 @@
 //! Random sequences of everything that can happen. After each step every property of the state is
 //! checked, and in the end nothing is left and every unit is where the events say it went.
 
-use crate::{mock::*, pallet::*};
-use frame_support::weights::Weight;
+use crate::{mock::*, pallet::*, Due};
+use codec::Encode;
+use frame_support::{storage_alias, traits::fungible::Mutate, weights::Weight, Twox64Concat};
 use proptest::prelude::*;
 use quipu_primitives::{job::FinishReason, Balance, NodeId, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,12 @@ const PEOPLE: [AccountId; 4] = [ALICE, BOB, CAROL, 1_011];
 const NODES: [NodeId; 6] = [HEAD, MIDDLE, TAIL, STANDBY, WHOLE, LONER];
 /// An account that nothing else uses: dead until a payment revives it.
 const GHOST: AccountId = 5_555;
+/// Helps stripped accounts up in the end.
+const BANK: AccountId = 7_777;
+
+/// Accounts that were left with nothing but what is on hold.
+#[storage_alias]
+type Stripped = StorageMap<Book, Twox64Concat, AccountId, ()>;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -43,6 +50,11 @@ enum Step {
         job: u64,
         session: u64,
     },
+    /// The drawn server does all that an answer needs.
+    Answer {
+        job: u64,
+        positions: u32,
+    },
     Pay {
         job: u64,
     },
@@ -52,6 +64,9 @@ enum Step {
     Blocks {
         count: u64,
         weight: u64,
+    },
+    Strip {
+        who: usize,
     },
     Gate {
         session: u64,
@@ -70,6 +85,7 @@ enum Step {
 fn amount() -> impl Strategy<Value = Balance> {
     prop_oneof![
         8 => 0..3_000u128,
+        2 => 0..4u128,
         1 => Just(RICH),
         1 => any::<u128>(),
     ]
@@ -78,7 +94,7 @@ fn amount() -> impl Strategy<Value = Balance> {
 fn step() -> impl Strategy<Value = Step> {
     let person = 0..PEOPLE.len();
     let node = 0..NODES.len();
-    let id = 0..8u64;
+    let id = 0..1_000u64;
     prop_oneof![
         4 => (
             person.clone(),
@@ -101,6 +117,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (person, any::<bool>(), amount())
             .prop_map(|(who, small, fee)| Step::Request { who, small, fee }),
         3 => (id.clone(), id.clone()).prop_map(|(job, session)| Step::Submit { job, session }),
+        3 => (id.clone(), 0..30u32).prop_map(|(job, positions)| Step::Answer { job, positions }),
+        1 => (0..2usize).prop_map(|who| Step::Strip { who }),
         1 => id.clone().prop_map(|job| Step::Pay { job }),
         1 => id.clone().prop_map(|job| Step::Refund { job }),
         5 => (1..25u64, prop_oneof![Just(0), 0..2_000_000_000u64, Just(u64::MAX)])
@@ -123,9 +141,15 @@ struct Ledger {
     spent: BTreeMap<AccountId, Balance>,
     owners: BTreeMap<SessionId, AccountId>,
     requesters: BTreeMap<u64, AccountId>,
+    stuck: BTreeMap<Vec<u8>, Balance>,
 }
 
 impl Ledger {
+    fn transferred(&mut self, from: AccountId, to: AccountId, amount: Balance) {
+        *self.spent.entry(from).or_default() += amount;
+        *self.received.entry(to).or_default() += amount;
+    }
+
     fn read(&mut self) {
         for event in events() {
             match event {
@@ -164,7 +188,9 @@ impl Ledger {
                         .map(|(_, amount)| amount)
                         .sum();
                     assert_eq!(servers, paid);
-                    assert_eq!(paid + refunded, self.deposits[&session]);
+                    let stuck = self.stuck.get(&Due::Session(session).encode());
+                    let stuck = stuck.copied().unwrap_or_default();
+                    assert_eq!(paid + refunded + stuck, self.deposits[&session]);
                 }
                 Event::JobRequested {
                     job,
@@ -187,10 +213,29 @@ impl Ledger {
                     assert!(self.jobs_ended.insert(job), "ended twice");
                     assert_eq!(amount, self.fees[&job]);
                 }
+                Event::RefundPostponed { item, amount, .. } => {
+                    self.stuck.insert(item.encode(), amount);
+                    if let Due::Job(job) = item {
+                        self.jobs_ended.insert(job);
+                    }
+                }
+                Event::LateRefund { item, amount, .. } => {
+                    assert_eq!(self.stuck.remove(&item.encode()), Some(amount));
+                }
                 _ => {}
             }
         }
     }
+}
+
+/// One of the sessions that there were, or the next.
+fn one_session(index: u64) -> u64 {
+    index % (NextSession::<Test>::get() + 1)
+}
+
+/// One of the jobs that there were, or the next.
+fn one_job(index: u64) -> u64 {
+    index % (NextJob::<Test>::get() + 1)
 }
 
 /// Does the step. Whether the calls succeed is not the question here.
@@ -213,7 +258,9 @@ fn take(step: Step) {
                 list.retain(|(node, _)| *node == LONER);
                 list.truncate(1);
             }
-            let _ = try_open(PEOPLE[who], subnet, &list, duration);
+            if !Stripped::contains_key(PEOPLE[who]) {
+                let _ = try_open(PEOPLE[who], subnet, &list, duration);
+            }
         }
         Step::Redeem {
             session,
@@ -221,12 +268,14 @@ fn take(step: Step) {
             positions,
             forged,
         } => {
+            let session = one_session(session);
             let (voucher, mut signature) = voucher(session, NODES[node], positions);
             signature[0] ^= u8::from(forged);
             let result = Inference::redeem(signed(BOB), session, voucher, signature);
             assert!(!forged || result.is_err());
         }
         Step::Settle { session, list, by } => {
+            let session = one_session(session);
             let who = by
                 .map(|who| PEOPLE[who])
                 .or_else(|| Sessions::<Test>::get(session).map(|session| session.consumer));
@@ -234,14 +283,19 @@ fn take(step: Step) {
             let _ = settle(who.unwrap_or(ALICE), session, &list);
         }
         Step::Finalize { session } => {
+            let session = one_session(session);
             let _ = Inference::finalize(signed(CAROL), session);
         }
         Step::Request { who, small, fee } => {
             let subnet = if small { SMALL } else { SUBNET };
             let prompt = b"p".to_vec().try_into().unwrap();
-            let _ = Inference::request(signed(PEOPLE[who]), subnet, prompt, 3, fee);
+            if !Stripped::contains_key(PEOPLE[who]) {
+                let _ = Inference::request(signed(PEOPLE[who]), subnet, prompt, 3, fee);
+            }
         }
         Step::Submit { job, session } => {
+            let session = one_session(session);
+            let job = one_job(job);
             let Some(stored) = Jobs::<Test>::get(job) else {
                 return;
             };
@@ -250,10 +304,35 @@ fn take(step: Step) {
             let _ =
                 Inference::submit_result(server, job, answer, FinishReason::Stop, session, ROOT);
         }
+        Step::Answer { job, positions } => {
+            let job = one_job(job);
+            let Some(stored) = Jobs::<Test>::get(job) else {
+                return;
+            };
+            let (server, node) = (hotkey(stored.node), stored.node);
+            let caps = if node == LONER {
+                vec![(LONER, 400)]
+            } else {
+                vec![(WHOLE, 400), (HEAD, 400), (MIDDLE, 400), (TAIL, 400)]
+            };
+            let session = NextSession::<Test>::get();
+            let _ = try_open(server, stored.subnet, &caps, 9);
+            let _ = settle(server, session, &[(node, positions)]);
+            let answer = b"a".to_vec().try_into().unwrap();
+            let finish = FinishReason::Stop;
+            let _ = Inference::submit_result(signed(server), job, answer, finish, session, ROOT);
+        }
+        Step::Strip { who } => {
+            let who = PEOPLE[who];
+            Stripped::insert(who, ());
+            strip(who);
+        }
         Step::Pay { job } => {
+            let job = one_job(job);
             let _ = Inference::pay_job(signed(CAROL), job);
         }
         Step::Refund { job } => {
+            let job = one_job(job);
             let _ = Inference::refund_job(signed(CAROL), job);
         }
         Step::Blocks { count, weight } => {
@@ -264,11 +343,11 @@ fn take(step: Step) {
         Step::Gate {
             session,
             shut: true,
-        } => Withheld::insert(session, ()),
+        } => Withheld::insert(one_session(session), ()),
         Step::Gate {
             session,
             shut: false,
-        } => Withheld::remove(session),
+        } => Withheld::remove(one_session(session)),
         Step::Owner { node, ghost } => {
             let node = NODES[node];
             let (subnet, _, hot) = KeysOf::get(node).unwrap();
@@ -294,9 +373,10 @@ proptest! {
         requested in 0..3u32,
     ) {
         new_test_ext().execute_with(|| {
+            Balances::mint_into(&BANK, RICH).unwrap();
             let issuance = Balances::total_issuance();
             let mut accounts = PEOPLE.to_vec();
-            accounts.push(GHOST);
+            accounts.extend([GHOST, BANK]);
             accounts.extend(NODES.iter().flat_map(|node| [coldkey(*node), hotkey(*node)]));
             accounts.sort();
             accounts.dedup();
@@ -311,6 +391,12 @@ proptest! {
             });
             ledger.read();
             for step in steps {
+                if let Step::Strip { who } = step {
+                    if Stripped::contains_key(PEOPLE[who]) {
+                        continue;
+                    }
+                    ledger.transferred(PEOPLE[who], CAROL, free(PEOPLE[who]));
+                }
                 take(step);
                 check();
                 ledger.read();
@@ -319,6 +405,10 @@ proptest! {
 
             // Everything ends: the gate opens, and the longest times pass.
             let _ = Withheld::clear(u32::MAX, None);
+            for who in Stripped::iter_keys() {
+                Balances::transfer_keep_alive(RuntimeOrigin::signed(BANK), who, ED).unwrap();
+                ledger.transferred(BANK, who, ED);
+            }
             run_to(System::block_number() + MAX_DURATION + 3 * WINDOW + RETENTION + 5);
             ledger.read();
             assert_nothing_left(&accounts);
