@@ -1,0 +1,350 @@
+//! What can be written on the command line.
+
+use super::{
+    error::CliError,
+    values::{Account, Amount, Peer},
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use quipu_chain::Keypair;
+use quipu_client::SamplingOptions;
+use quipu_network::Multiaddr;
+use quipu_primitives::{JobId, Kernel, NodeId, SessionId, SubnetId};
+use quipu_worker_core::Signer;
+use std::{path::PathBuf, sync::Arc};
+
+/// Register models, stake, ask the swarm, and look at what the chain recorded.
+#[derive(Debug, Parser)]
+#[command(name = "quipu", version, about)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// JSON-RPC endpoint of a node.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "QUIPU_CHAIN",
+        default_value = "ws://127.0.0.1:9944"
+    )]
+    #[arg(global = true)]
+    pub chain: String,
+    /// Key that signs: a phrase, a hex seed, or a development key such as //Alice. Other users of
+    /// the machine can see it; prefer --key-file.
+    #[arg(
+        long,
+        value_name = "SURI",
+        env = "QUIPU_KEY",
+        hide_env_values = true,
+        global = true
+    )]
+    pub key: Option<String>,
+    /// File with the key that signs.
+    #[arg(long, value_name = "PATH", env = "QUIPU_KEY_FILE", global = true)]
+    pub key_file: Option<PathBuf>,
+    /// Print one JSON object as the last line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Common {
+    /// The key, if one was given.
+    pub fn optional_signer(&self) -> Result<Option<Arc<dyn Signer>>, CliError> {
+        let key = match (&self.key, &self.key_file) {
+            (Some(_), Some(_)) => return Err(CliError::TwoKeys),
+            (Some(uri), None) => Keypair::from_uri(uri)?,
+            (None, Some(path)) => Keypair::from_file(path)?,
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(Arc::new(key)))
+    }
+
+    /// The key.
+    pub fn signer(&self) -> Result<Arc<dyn Signer>, CliError> {
+        self.optional_signer()?.ok_or(CliError::NoKey)
+    }
+}
+
+/// What `quipu` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Models and the subnets around them.
+    #[command(subcommand)]
+    Subnet(SubnetCommand),
+    /// Servers: register, stake, leave.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Paid sessions.
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// One-shot jobs on chain.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Shows the account of the key.
+    Account,
+    /// Shows the free balance of an account; of the key's without one.
+    Balance {
+        /// SS58, 0x and 64 hex digits, or a development key.
+        account: Option<Account>,
+    },
+    /// Sends QPU.
+    Transfer {
+        /// Receiver.
+        #[arg(long)]
+        to: Account,
+        /// How much, such as 10000 or 1.5QPU.
+        #[arg(long)]
+        amount: Amount,
+    },
+    /// Asks what positions cost now, prompt and answer together.
+    Quote {
+        /// The subnet.
+        #[arg(long)]
+        subnet: SubnetId,
+        /// Positions.
+        #[arg(long)]
+        positions: u32,
+    },
+    /// Asks once, and streams the answer.
+    Generate(GenerateArgs),
+    /// Talks with a model.
+    Chat(ChatArgs),
+}
+
+/// A family of kernels, as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelName {
+    /// Burn's flex backend on a CPU, in f32.
+    FlexF32,
+    /// The reproducible CPU kernels.
+    ReproducibleV1,
+    /// Burn's CUDA backend.
+    Cuda,
+}
+
+impl From<KernelName> for Kernel {
+    fn from(name: KernelName) -> Self {
+        match name {
+            KernelName::FlexF32 => Kernel::FlexF32,
+            KernelName::ReproducibleV1 => Kernel::ReproducibleV1,
+            KernelName::Cuda => Kernel::Cuda,
+        }
+    }
+}
+
+/// `quipu subnet …`
+#[derive(Debug, Subcommand)]
+pub enum SubnetCommand {
+    /// Registers a model: computes the digests of its weights and submits its manifest.
+    Register(RegisterArgs),
+    /// Lists the subnets.
+    List,
+    /// Shows a subnet, its model and its nodes.
+    Show {
+        /// The subnet.
+        #[arg(value_name = "SUBNET")]
+        subnet: SubnetId,
+    },
+}
+
+/// Options of `subnet register`.
+#[derive(Clone, Debug, Args)]
+pub struct RegisterArgs {
+    /// Folder in Hugging Face's layout, or a GGUF file.
+    #[arg(long, value_name = "PATH")]
+    pub model: PathBuf,
+    /// Name for people, up to 64 bytes.
+    #[arg(long)]
+    pub name: String,
+    /// SPDX expression of the weights' licence.
+    #[arg(long)]
+    pub license: String,
+    /// Where the weights are to be had.
+    #[arg(long)]
+    pub uri: String,
+    /// Kernels that count as honest; repeatable.
+    #[arg(long = "profile", value_enum, default_values_t = [KernelName::FlexF32])]
+    pub profiles: Vec<KernelName>,
+    /// Self-bond that a server needs, where it is more than the chain's minimum.
+    #[arg(long, default_value = "0")]
+    pub min_self_bond: Amount,
+    /// Most nodes on the roster.
+    #[arg(long, default_value_t = 64)]
+    pub max_nodes: u32,
+}
+
+/// `quipu node …`
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Registers a node; the key becomes its coldkey, which owns the stake.
+    Register {
+        /// The subnet that it will serve; 0 for chain validators.
+        #[arg(long)]
+        subnet: SubnetId,
+        /// Account of the key that signs its work.
+        #[arg(long)]
+        hotkey: Account,
+        /// Its libp2p peer id, as `quipu-worker id` prints it.
+        #[arg(long)]
+        peer_id: Peer,
+    },
+    /// Bonds more.
+    Bond(BondArgs),
+    /// Asks for a part of the bond back; it can be withdrawn after the unbonding time.
+    Unbond(BondArgs),
+    /// Pays out what has finished unbonding.
+    Withdraw(NodeArg),
+    /// Gives the node's seat back.
+    Leave(NodeArg),
+    /// Removes a node that has no seat and no bond.
+    Remove(NodeArg),
+    /// Shows a node.
+    Show(NodeArg),
+}
+
+/// A node.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct NodeArg {
+    /// The node.
+    #[arg(long)]
+    pub node: NodeId,
+}
+
+/// A node and an amount.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BondArgs {
+    /// The node.
+    #[arg(long)]
+    pub node: NodeId,
+    /// How much, such as 10000QPU.
+    #[arg(long)]
+    pub amount: Amount,
+}
+
+/// `quipu session …`
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// Shows a session and what its servers earned.
+    Show {
+        /// The session.
+        #[arg(value_name = "SESSION")]
+        session: SessionId,
+    },
+}
+
+/// `quipu job …`
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Requests an answer on chain.
+    Request {
+        /// The subnet to ask.
+        #[arg(long)]
+        subnet: SubnetId,
+        /// What to ask.
+        #[arg(long)]
+        prompt: String,
+        /// Most tokens of the answer.
+        #[arg(long, default_value_t = 64)]
+        max_tokens: u32,
+        /// What the answer pays.
+        #[arg(long)]
+        fee: Amount,
+        /// Waits for the answer.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Shows a job and its answer.
+    Show {
+        /// The job.
+        #[arg(value_name = "JOB")]
+        job: JobId,
+    },
+}
+
+/// Whom to ask, with which model and how.
+#[derive(Clone, Debug, Args)]
+pub struct AskArgs {
+    /// The subnet to ask.
+    #[arg(long)]
+    pub subnet: SubnetId,
+    /// The subnet's model: its tokenizer, embedding and head run here.
+    #[arg(long, value_name = "PATH")]
+    pub model: PathBuf,
+    /// Peers through which to join the swarm; each ends with /p2p/ and a peer id. Repeatable.
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        env = "QUIPU_BOOTSTRAP",
+        value_delimiter = ','
+    )]
+    pub bootstrap: Vec<Multiaddr>,
+    /// Most tokens of an answer.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_tokens: u32,
+    /// 0 takes the likeliest token; higher spreads the choice.
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Chooses among this many of the likeliest tokens; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: u32,
+    /// Chooses among the likeliest tokens that together have this probability.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f32,
+    /// Makes the text reproducible. Whoever guesses it foresees the choice of tokens.
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Replacements to name for each server; each adds to the deposit.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub standbys: usize,
+    /// Microseconds of latency per position that saving a millionth of a QPU is worth.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub price_weight: u64,
+}
+
+impl AskArgs {
+    /// How tokens are chosen.
+    pub fn sampling(&self) -> SamplingOptions {
+        SamplingOptions {
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Options of `generate`.
+#[derive(Clone, Debug, Args)]
+pub struct GenerateArgs {
+    /// Whom to ask, and how.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// What to ask.
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// Instructions that stand above the prompt.
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    pub system: Option<String>,
+    /// Lets the model continue the prompt, without the chat template.
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Options of `chat`.
+#[derive(Clone, Debug, Args)]
+pub struct ChatArgs {
+    /// Whom to ask, and how.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Instructions that stand above the conversation.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+}

@@ -1,0 +1,242 @@
+//! `quipu subnet …`
+
+use super::{
+    args::{RegisterArgs, SubnetCommand},
+    context::Context,
+    error::CliError,
+    print::Printer,
+    values::{show_amount, show_hex, show_text},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use quipu_chain::show_account;
+use quipu_engine::Model;
+use quipu_primitives::{
+    views::{NodeInfo, SubnetInfo},
+    AccountBytes, BoundedBytes, DType, Digest, Manifest, ModelConfig, NumericProfile, SubnetId,
+    Terms,
+};
+use quipu_worker_core::ports::{Call, ChainEvent};
+use serde_json::{json, Value};
+use std::fmt::Write;
+
+pub async fn run(
+    command: SubnetCommand,
+    context: &Context,
+    printer: &mut Printer,
+) -> Result<(), CliError> {
+    match command {
+        SubnetCommand::Register(args) => register(args, context, printer).await,
+        SubnetCommand::List => list(context, printer).await,
+        SubnetCommand::Show { subnet } => show(subnet, context, printer).await,
+    }
+}
+
+async fn register(
+    args: RegisterArgs,
+    context: &Context,
+    printer: &mut Printer,
+) -> Result<(), CliError> {
+    let signer = context.signer()?;
+    let manifest = tokio::task::spawn_blocking(move || manifest(&args))
+        .await
+        .map_err(|error| {
+            let source = std::io::Error::other(error);
+            CliError::Io {
+                what: "the digests can't be computed",
+                source,
+            }
+        })??;
+    let root = show_hex(&manifest.weights_root);
+    let deposit = context.chain.deposit().await?;
+    printer.aside(&format!(
+        "weights root {root}\nregistering for a deposit of {}\n",
+        show_amount(deposit)
+    ));
+    let call = Call::RegisterSubnet(Box::new(manifest));
+    let included = context.chain.submit(signer.as_ref(), call).await?;
+    let subnet = included.events.iter().find_map(|event| match event {
+        ChainEvent::SubnetRegistered { subnet } => Some(*subnet),
+        _ => None,
+    });
+    let block = included.number;
+    let subnet = subnet.ok_or(CliError::NoEvent {
+        block,
+        event: "SubnetRegistered",
+    })?;
+    printer.result(
+        json!({
+            "subnet": subnet,
+            "block": block,
+            "weights_root": root,
+            "deposit": deposit.to_string(),
+        }),
+        || format!("subnet {subnet} is registered in block {block}"),
+    )
+}
+
+/// The manifest of a model. Reads every weight, and shows how far it is. Blocks.
+pub fn manifest(args: &RegisterArgs) -> Result<Manifest, CliError> {
+    let model = Model::open(&args.model)?;
+    let config = ModelConfig::try_from(model.config())?;
+    let name = bounded("name", &args.name)?;
+    let license = bounded("license", &args.license)?;
+    let uri = bounded("uri", &args.uri)?;
+    let bar = ProgressBar::new(u64::from(config.blocks) + 2);
+    // The template is a constant; should it ever be wrong, the plain bar does.
+    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len}, {eta} left") {
+        bar.set_style(style);
+    }
+    bar.set_message("computing digests");
+    let mut block_digests: Vec<Digest> = Vec::new();
+    for block in 0..usize::from(config.blocks) {
+        block_digests.push(model.block_digest(block)?);
+        bar.inc(1);
+    }
+    let ends = model.ends_digests()?;
+    bar.inc(1);
+    let tokenizer_digest = model.tokenizer_digest()?;
+    bar.finish_and_clear();
+    let weights = weights_type(&model)?;
+    let profile = |kernel| NumericProfile {
+        weights,
+        activations: DType::F32,
+        kv: DType::F32,
+        kernel,
+    };
+    let mut kernels = args.profiles.clone();
+    kernels.dedup();
+    let profiles: Vec<NumericProfile> = kernels
+        .into_iter()
+        .map(|kernel| profile(kernel.into()))
+        .collect();
+    let most = quipu_primitives::manifest::MAX_PROFILES as usize;
+    let got = profiles.len();
+    let mut manifest = Manifest {
+        name,
+        config,
+        block_digests: block_digests
+            .try_into()
+            .map_err(|_| CliError::Manifest(quipu_primitives::ManifestError::TooManyBlocks))?,
+        embedding_digest: ends.embedding,
+        head_digest: ends.head,
+        weights_root: Digest::default(),
+        tokenizer_digest,
+        profiles: profiles.try_into().map_err(|_| CliError::TooLong {
+            option: "profile",
+            got,
+            most,
+        })?,
+        license,
+        uri,
+        terms: Terms {
+            min_self_bond: args.min_self_bond.0,
+            max_nodes: args.max_nodes,
+        },
+    };
+    manifest.weights_root = manifest.computed_weights_root();
+    manifest.validate().map_err(CliError::Manifest)?;
+    Ok(manifest)
+}
+
+/// `F32` where the blocks are stored so; else the file decides, tensor by tensor.
+fn weights_type(model: &Model) -> Result<DType, CliError> {
+    let plain = model.config().block_parameters() as u64 * size_of::<f32>() as u64;
+    Ok(match model.stored_block_bytes(0)? == plain {
+        true => DType::F32,
+        false => DType::Mixed,
+    })
+}
+
+fn bounded<const N: u32>(option: &'static str, text: &str) -> Result<BoundedBytes<N>, CliError> {
+    let bytes = text.as_bytes().to_vec();
+    let got = bytes.len();
+    bytes.try_into().map_err(|_| CliError::TooLong {
+        option,
+        got,
+        most: N as usize,
+    })
+}
+
+async fn list(context: &Context, printer: &mut Printer) -> Result<(), CliError> {
+    let subnets = context.chain.all_subnets().await?;
+    let value: Vec<Value> = subnets.iter().map(|subnet| value(subnet, None)).collect();
+    printer.result(json!({ "subnets": value }), || match subnets.is_empty() {
+        true => "there is no subnet yet; `quipu subnet register` makes one".into(),
+        false => {
+            let lines: Vec<String> = subnets.iter().map(line).collect();
+            lines.join("\n")
+        }
+    })
+}
+
+fn line(subnet: &SubnetInfo<AccountBytes>) -> String {
+    let config = &subnet.manifest.config;
+    format!(
+        "{:>4}  {:<32} {:>3} blocks  context {:>6}  {}",
+        subnet.id,
+        show_text(&subnet.manifest.name),
+        config.blocks,
+        config.context_length,
+        if subnet.active {
+            "active"
+        } else {
+            "waits for servers"
+        },
+    )
+}
+
+async fn show(id: SubnetId, context: &Context, printer: &mut Printer) -> Result<(), CliError> {
+    let subnet = context
+        .chain
+        .subnet(id)
+        .await?
+        .ok_or(CliError::NoSubnet(id))?;
+    let roster = context.chain.roster(id).await?;
+    printer.result(value(&subnet, Some(&roster)), || {
+        let mut text = line(&subnet);
+        let manifest = &subnet.manifest;
+        let uncovered = subnet.coverage.iter().filter(|seats| **seats == 0).count();
+        let _ = write!(
+            text,
+            "\n      creator {}\n      weights root {}\n      license {}, from {}\n      {} of {} \
+             blocks are covered",
+            show_account(&subnet.creator),
+            show_hex(&manifest.weights_root),
+            show_text(&manifest.license),
+            show_text(&manifest.uri),
+            subnet.coverage.len() - uncovered,
+            subnet.coverage.len(),
+        );
+        for node in &roster {
+            let _ = write!(text, "\n  {}", super::node::line(node));
+        }
+        text
+    })
+}
+
+fn value(subnet: &SubnetInfo<AccountBytes>, roster: Option<&[NodeInfo<AccountBytes>]>) -> Value {
+    let manifest = &subnet.manifest;
+    let mut value = json!({
+        "subnet": subnet.id,
+        "name": show_text(&manifest.name),
+        "creator": show_account(&subnet.creator),
+        "active": subnet.active,
+        "deposit": subnet.deposit.to_string(),
+        "config": manifest.config,
+        "weights_root": show_hex(&manifest.weights_root),
+        "tokenizer_digest": show_hex(&manifest.tokenizer_digest),
+        "profiles": manifest.profiles.iter().map(|profile| json!({
+            "digest": show_hex(&profile.digest()),
+            "profile": profile,
+        })).collect::<Vec<_>>(),
+        "license": show_text(&manifest.license),
+        "uri": show_text(&manifest.uri),
+        "min_self_bond": manifest.terms.min_self_bond.to_string(),
+        "max_nodes": manifest.terms.max_nodes,
+        "coverage": subnet.coverage,
+    });
+    if let Some(roster) = roster {
+        value["nodes"] = roster.iter().map(super::node::value).collect();
+    }
+    value
+}

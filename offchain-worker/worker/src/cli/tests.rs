@@ -1,0 +1,415 @@
+//! The command line on a chain in memory.
+
+use super::{
+    chat::History,
+    context::{Context, People},
+    *,
+};
+use async_trait::async_trait;
+use clap::CommandFactory;
+use parking_lot::Mutex;
+use quipu_chain::Keypair;
+use quipu_client::{EngineEnds, Message};
+use quipu_primitives::{
+    money::QPU,
+    views::{NodeInfo, SubnetInfo},
+    AccountBytes, Balance, NodeId, SubnetId,
+};
+use quipu_testkit::{chain::MIN_SELF_BOND, FakeChain, TinyFiles};
+use quipu_worker_core::{
+    ports::{Chain, ChainError},
+    Signer,
+};
+use serde_json::Value;
+use std::{io::Write, sync::Arc};
+
+#[async_trait]
+impl People for FakeChain {
+    async fn all_subnets(&self) -> Result<Vec<SubnetInfo<AccountBytes>>, ChainError> {
+        let mut all = Vec::new();
+        for id in 0..100 as SubnetId {
+            all.extend(self.subnet(id).await?);
+        }
+        Ok(all)
+    }
+
+    async fn node_by_id(&self, id: NodeId) -> Result<Option<NodeInfo<AccountBytes>>, ChainError> {
+        let mut found = None;
+        for subnet in 0..100 {
+            found = found.or(self
+                .roster(subnet)
+                .await?
+                .into_iter()
+                .find(|node| node.id == id));
+        }
+        Ok(found)
+    }
+
+    async fn deposit(&self) -> Result<Balance, ChainError> {
+        Ok(QPU)
+    }
+}
+
+/// What was written.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Desk {
+    chain: Arc<FakeChain>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let chain = FakeChain::new();
+        for uri in ["//Creator", "//Server1", "//Consumer"] {
+            chain.fund(Keypair::from_uri(uri).unwrap().public(), 1_000_000 * QPU);
+        }
+        Desk { chain }
+    }
+
+    /// Runs a command line as a process would, and gives what it printed.
+    async fn run(&self, arguments: &[&str]) -> Result<String, CliError> {
+        let cli = Cli::try_parse_from([&["quipu"], arguments].concat()).unwrap();
+        let signer = cli.common.optional_signer()?;
+        let context = Context {
+            chain: self.chain.clone(),
+            signer,
+        };
+        let page = Page::default();
+        let mut printer = Printer::new(
+            cli.common.json,
+            Box::new(page.clone()),
+            Box::new(std::io::sink()),
+        );
+        run(cli.command, &context, &mut printer).await?;
+        let bytes = page.0.lock().clone();
+        Ok(String::from_utf8(bytes).unwrap())
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let printed = self.run(&[&["--json"], arguments].concat()).await.unwrap();
+        serde_json::from_str(printed.lines().last().unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn options_of_every_command_stand_anywhere() {
+    for arguments in [
+        &["quipu", "--json", "--key", "//Alice", "balance"][..],
+        &["quipu", "balance", "--key", "//Alice", "--json"],
+    ] {
+        let cli = Cli::try_parse_from(arguments).unwrap();
+        assert!(cli.common.json);
+        assert!(cli.common.signer().is_ok());
+    }
+    let cli = Cli::try_parse_from(["quipu", "account", "--key", "//A", "--key-file", "x"]).unwrap();
+    assert!(matches!(cli.common.signer(), Err(CliError::TwoKeys)));
+}
+
+#[test]
+fn amounts_are_exact() {
+    for (text, amount) in [
+        ("10000", Some(10_000)),
+        ("1QPU", Some(QPU)),
+        ("1.5QPU", Some(QPU * 3 / 2)),
+        ("1.5 QPU", Some(QPU * 3 / 2)),
+        ("0.000000000001qpu", Some(1)),
+        ("10_000QPU", Some(10_000 * QPU)),
+        ("0.0000000000001QPU", None),
+        ("1.5", None),
+        ("-1", None),
+        ("1.QPU", None),
+        (".5QPU", None),
+        ("QPU", None),
+        ("", None),
+        ("1e3", None),
+        ("340282366920938463463374607431768211456", None),
+        ("340282366920938463463374608QPU", None),
+    ] {
+        assert_eq!(
+            text.parse::<Amount>().ok().map(|amount| amount.0),
+            amount,
+            "{text}"
+        );
+    }
+    for amount in [0, 1, QPU - 1, QPU, 3 * QPU / 2, 123_456 * QPU + 78] {
+        assert_eq!(show_amount(amount).parse::<Amount>(), Ok(Amount(amount)));
+    }
+}
+
+#[test]
+fn accounts_are_read_as_people_write_them() {
+    let alice = Keypair::from_uri("//Alice").unwrap().public();
+    for text in [
+        "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
+        "0xd43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d",
+        "d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d",
+        "//Alice",
+    ] {
+        assert_eq!(text.parse::<Account>(), Ok(Account(alice)), "{text}");
+    }
+    for text in [
+        "",
+        "Alice",
+        "0xd435",
+        "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQZ",
+    ] {
+        assert!(text.parse::<Account>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn peers_are_read_in_both_forms() {
+    let peer = quipu_network::Keypair::generate_ed25519()
+        .public()
+        .to_peer_id();
+    let hex = format!("0x{}", hex::encode(peer.to_bytes()));
+    for text in [peer.to_string(), hex] {
+        assert_eq!(text.parse::<Peer>(), Ok(Peer(peer.to_bytes())));
+    }
+    assert!("12D3KooWnonsense".parse::<Peer>().is_err());
+    assert!("0x00".parse::<Peer>().is_err());
+}
+
+#[tokio::test]
+async fn a_model_is_registered_with_its_digests_and_found_again() {
+    let (desk, files) = (Desk::new(), TinyFiles::new(1));
+    let path = files.path().to_str().unwrap();
+    let register = [
+        "--key",
+        "//Creator",
+        "subnet",
+        "register",
+        "--model",
+        path,
+        "--name",
+        "tiny",
+        "--license",
+        "Apache-2.0",
+        "--uri",
+        "file:tiny",
+    ];
+    let registered = desk.json(&register).await;
+    assert_eq!(registered["subnet"], 1);
+    // The very manifest that a server will compare its files with.
+    let subnet = desk.chain.subnet(1).await.unwrap().unwrap();
+    assert_eq!(subnet.manifest, files.manifest());
+
+    let shown = desk.json(&["subnet", "show", "1"]).await;
+    assert_eq!(shown["weights_root"], registered["weights_root"]);
+    assert_eq!(
+        (&shown["name"], &shown["active"]),
+        (&"tiny".into(), &false.into())
+    );
+    let listed = desk.json(&["subnet", "list"]).await;
+    assert_eq!(listed["subnets"].as_array().unwrap().len(), 1);
+    assert!(desk
+        .run(&["subnet", "list"])
+        .await
+        .unwrap()
+        .contains("waits for servers"));
+    assert!(matches!(
+        desk.run(&["subnet", "show", "7"]).await,
+        Err(CliError::NoSubnet(7))
+    ));
+}
+
+#[tokio::test]
+async fn bad_manifests_are_refused_before_they_are_submitted() {
+    let (desk, files) = (Desk::new(), TinyFiles::new(1));
+    let path = files.path().to_str().unwrap();
+    let long = "x".repeat(65);
+    let register = |model, name, key: &'static [&'static str]| {
+        let rest = [
+            "subnet",
+            "register",
+            "--model",
+            model,
+            "--name",
+            name,
+            "--license",
+            "",
+            "--uri",
+            "",
+        ];
+        [key, &rest].concat()
+    };
+    let run = |arguments: Vec<&str>| {
+        let arguments: Vec<String> = arguments.into_iter().map(String::from).collect();
+        let desk = &desk;
+        async move {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            desk.run(&arguments).await.unwrap_err()
+        }
+    };
+    let key: &[&str] = &["--key", "//Creator"];
+    assert!(matches!(
+        run(register(path, "tiny", &[])).await,
+        CliError::NoKey
+    ));
+    assert!(matches!(
+        run(register("no/such/file", "tiny", key)).await,
+        CliError::Weights(_)
+    ));
+    assert!(matches!(
+        run(register(path, &long, key)).await,
+        CliError::TooLong {
+            option: "name",
+            got: 65,
+            most: 64
+        }
+    ));
+    assert!(matches!(
+        run(register(path, "", key)).await,
+        CliError::Manifest(_)
+    ));
+    assert!(desk.chain.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_registers_bonds_and_is_shown() {
+    let (desk, files) = (Desk::new(), TinyFiles::new(1));
+    let path = files.path().to_str().unwrap();
+    desk.json(&[
+        "--key",
+        "//Creator",
+        "subnet",
+        "register",
+        "--model",
+        path,
+        "--name",
+        "tiny",
+        "--license",
+        "Apache-2.0",
+        "--uri",
+        "file:tiny",
+    ])
+    .await;
+    let peer = quipu_network::Keypair::generate_ed25519()
+        .public()
+        .to_peer_id()
+        .to_string();
+    let key = ["--key", "//Server1"];
+    let as_server = |rest: &[&'static str]| [&key, rest].concat();
+    let register = [
+        "--key",
+        "//Server1",
+        "node",
+        "register",
+        "--subnet",
+        "1",
+        "--hotkey",
+        "//Server1//hot",
+        "--peer-id",
+        &peer,
+    ];
+    let node = desk.json(&register).await["node"].clone();
+    assert_eq!(node, 1);
+    desk.json(&as_server(&[
+        "node", "bond", "--node", "1", "--amount", "5QPU",
+    ]))
+    .await;
+    desk.json(&as_server(&[
+        "transfer",
+        "--to",
+        "//Server1//hot",
+        "--amount",
+        "100QPU",
+    ]))
+    .await;
+    let shown = desk.json(&["node", "show", "--node", "1"]).await;
+    assert_eq!(shown["peer_id"], peer.as_str());
+    assert_eq!(shown["self_bond"], (5 * QPU).to_string());
+    assert!(5 * QPU > MIN_SELF_BOND);
+    let hotkey = shown["hotkey"].as_str().unwrap();
+    assert_eq!(
+        desk.json(&["balance", hotkey]).await["free"],
+        (100 * QPU).to_string()
+    );
+    assert!(desk
+        .run(&["balance", hotkey])
+        .await
+        .unwrap()
+        .contains("100 QPU"));
+    desk.json(&as_server(&[
+        "node", "unbond", "--node", "1", "--amount", "5QPU",
+    ]))
+    .await;
+    assert!(matches!(
+        desk.run(&["node", "show", "--node", "9"]).await,
+        Err(CliError::NoNode(9))
+    ));
+    // What the chain refuses comes back as it says it.
+    let error = desk
+        .run(&["--key", "//Consumer", "node", "remove", "--node", "1"])
+        .await;
+    assert!(matches!(
+        error,
+        Err(CliError::Chain(ChainError::Dispatch { .. }))
+    ));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told() {
+    let desk = Desk::new();
+    assert!(matches!(
+        desk.run(&["session", "show", "3"]).await,
+        Err(CliError::NoSession(3))
+    ));
+    assert!(matches!(
+        desk.run(&["job", "show", "3"]).await,
+        Err(CliError::NoJob(3))
+    ));
+    let quote = ["quote", "--subnet", "1", "--positions", "10"];
+    assert!(matches!(desk.run(&quote).await, Err(CliError::Quote(_))));
+    assert!(matches!(desk.run(&["balance"]).await, Err(CliError::NoKey)));
+    let ask = ["generate", "--subnet", "1", "--model", "x", "--prompt", "y"];
+    let with_key = [&["--key", "//Consumer"], &ask[..]].concat();
+    assert!(matches!(desk.run(&ask).await, Err(CliError::NoKey)));
+    assert!(matches!(
+        desk.run(&with_key).await,
+        Err(CliError::NoBootstrap)
+    ));
+    let hot = [&with_key[..], &["--temperature", "-1"]].concat();
+    assert!(matches!(desk.run(&hot).await, Err(CliError::Client(_))));
+}
+
+#[test]
+fn a_conversation_forgets_its_oldest_exchanges() {
+    let ends = EngineEnds::load(&TinyFiles::new(1).open()).unwrap();
+    let mut history = History::new(Some("be brief".into()), 120);
+    for turn in 0..6 {
+        history.say(Message::user(format!("question {turn}")));
+        history.fit(&ends).unwrap();
+        assert_eq!(history.messages()[0], Message::system("be brief"));
+        assert_eq!(history.messages()[1].role, quipu_client::Role::User);
+        assert_eq!(
+            history.messages().last().unwrap().content,
+            format!("question {turn}")
+        );
+        history.say(Message::assistant(format!("answer {turn}")));
+    }
+    assert!(history.messages().len() < 12, "nothing was forgotten");
+    // One message alone stays, however long it is.
+    history.reset();
+    history.say(Message::user("x".repeat(500)));
+    assert_eq!(history.fit(&ends).unwrap(), 0);
+    history.take_back();
+    assert_eq!(history.messages().len(), 1);
+}

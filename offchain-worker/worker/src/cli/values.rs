@@ -1,0 +1,125 @@
+//! Amounts, accounts and peers as people write them.
+
+use quipu_chain::{parse_account, Keypair};
+use quipu_network::PeerId;
+use quipu_primitives::{money::QPU, AccountBytes, Balance};
+use quipu_worker_core::Signer;
+use std::{fmt, str::FromStr};
+
+/// An amount: `10000` in the smallest unit, or with a unit such as `1.5QPU`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount(pub Balance);
+
+/// Digits of a QPU behind the point.
+const DECIMALS: usize = 12;
+const AMOUNT: &str = "an amount is written 10000, in the smallest unit, or like 1.5QPU, with at \
+                      most 12 digits behind the point";
+
+impl FromStr for Amount {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim().replace('_', "");
+        let Some(number) = text
+            .strip_suffix("QPU")
+            .or_else(|| text.strip_suffix("qpu"))
+        else {
+            return digits(&text).map(Amount).ok_or(AMOUNT);
+        };
+        let number = number.trim();
+        let (whole, rest) = number.split_once('.').unwrap_or((number, "0"));
+        if rest.len() > DECIMALS {
+            return Err(AMOUNT);
+        }
+        let fraction = format!("{rest:0<DECIMALS$}");
+        let amount = digits(whole)
+            .and_then(|whole| whole.checked_mul(QPU))
+            .zip(digits(&fraction).filter(|_| !rest.is_empty()))
+            .and_then(|(whole, fraction)| whole.checked_add(fraction));
+        amount.map(Amount).ok_or(AMOUNT)
+    }
+}
+
+fn digits(text: &str) -> Option<Balance> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok())?
+}
+
+/// An amount in QPU, exactly: `1.5 QPU`.
+pub fn show_amount(amount: Balance) -> String {
+    let (whole, rest) = (amount / QPU, amount % QPU);
+    let fraction = format!("{rest:0DECIMALS$}");
+    match fraction.trim_end_matches('0') {
+        "" => format!("{whole} QPU"),
+        fraction => format!("{whole}.{fraction} QPU"),
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_amount(self.0))
+    }
+}
+
+/// An account: SS58, 64 hex digits with or without 0x, or a development key such as `//Alice`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account(pub AccountBytes);
+
+impl FromStr for Account {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let hex = text.strip_prefix("0x").unwrap_or(text);
+        let mut bytes = AccountBytes::default();
+        if hex::decode_to_slice(hex, &mut bytes).is_ok() {
+            return Ok(Account(bytes));
+        }
+        let development = || {
+            let key = text
+                .starts_with("//")
+                .then(|| Keypair::from_uri(text).ok())??;
+            Some(key.public())
+        };
+        parse_account(text).or_else(development).map(Account).ok_or(
+            "an account is written in SS58 (5Grwva…), as 0x and 64 hex digits, or as a \
+             development key such as //Alice",
+        )
+    }
+}
+
+/// A libp2p peer id: text (`12D3Koo…`), or its multihash in hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer(pub Vec<u8>);
+
+impl FromStr for Peer {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let hex = text
+            .strip_prefix("0x")
+            .and_then(|hex| hex::decode(hex).ok());
+        let peer = match hex {
+            Some(bytes) => PeerId::from_bytes(&bytes).ok(),
+            None => text.parse::<PeerId>().ok(),
+        };
+        peer.map(|peer| Peer(peer.to_bytes()))
+            .ok_or("a peer id is what `quipu-worker id` prints: 12D3Koo…, or its multihash in hex")
+    }
+}
+
+/// Bytes as 0x and hex digits.
+pub fn show_hex(bytes: &[u8]) -> String {
+    format!("0x{}", hex::encode(bytes))
+}
+
+/// A peer id on chain, as people read it.
+pub fn show_peer(bytes: &[u8]) -> String {
+    PeerId::from_bytes(bytes).map_or_else(|_| show_hex(bytes), |peer| peer.to_string())
+}
+
+/// Bytes of the chain that should be text.
+pub fn show_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
