@@ -1,0 +1,84 @@
+//! What the benchmarks of a Quipu pallet need to find in the others.
+
+use crate::{AccountId, Balance, Balances, Runtime, RuntimeOrigin, Staking, Subnets, QPU};
+use alloc::vec::Vec;
+use frame_benchmarking::account;
+use frame_support::traits::{fungible::Mutate, Get};
+use quipu_pallet_subnets::benchmarking::{new_node, new_seat, new_subnet};
+use quipu_primitives::{
+    manifest::MAX_BLOCKS,
+    traits::{Bonds, Nodes},
+    NodeId, Span, SubnetId, ROOT_SUBNET,
+};
+
+/// Sets up the other pallets.
+pub struct Setup;
+
+/// The largest model there may be.
+const LARGEST: u16 = MAX_BLOCKS as u16;
+
+fn bond(node: NodeId, coldkey: &AccountId, amount: Balance) {
+    Balances::mint_into(coldkey, amount.saturating_add(QPU)).expect("issuance is far from full");
+    Staking::bond(RuntimeOrigin::signed(coldkey.clone()), node, amount)
+        .expect("the account was just paid");
+}
+
+impl quipu_pallet_subnets::BenchmarkHelper<AccountId> for Setup {
+    fn bond(node: NodeId, coldkey: &AccountId, amount: Balance) {
+        bond(node, coldkey, amount);
+    }
+}
+
+impl quipu_pallet_staking::BenchmarkHelper<AccountId> for Setup {
+    fn root_node(coldkey: &AccountId) -> NodeId {
+        new_node::<Runtime>(ROOT_SUBNET, coldkey)
+    }
+
+    fn server(coldkey: &AccountId) -> NodeId {
+        let creator = account("creator", 0, 0);
+        new_node::<Runtime>(new_subnet::<Runtime>(&creator, LARGEST), coldkey)
+    }
+
+    fn seat(server: NodeId) {
+        new_seat::<Runtime>(server);
+    }
+}
+
+impl quipu_pallet_inference::benchmarking::BenchmarkHelper for Setup {
+    fn subnet(seats: u32, price: Balance) -> (SubnetId, Vec<NodeId>) {
+        let creator: AccountId = account("creator", 0, 0);
+        // As many blocks as servers of a session, so that each can have a span of its own.
+        let most: u32 = <Runtime as quipu_pallet_inference::Config>::MaxServers::get();
+        let chain = seats.clamp(1, most).min(u32::from(LARGEST)) as u16;
+        let subnet = new_subnet::<Runtime>(&creator, chain);
+        let profile = Subnets::subnet_info(subnet)
+            .and_then(|info| {
+                info.manifest
+                    .profiles
+                    .first()
+                    .map(|profile| profile.digest())
+            })
+            .expect("the manifest was just registered");
+        let nodes: Vec<NodeId> = (0..seats)
+            .map(|index| {
+                let coldkey: AccountId = account("server", index, subnet);
+                let node = new_node::<Runtime>(subnet, &coldkey);
+                bond(node, &coldkey, Staking::minimum_self_bond());
+                // One block each along the chain; whoever is left doubles the last.
+                let start = (index as u16).min(chain.saturating_sub(1));
+                let span = Span {
+                    start,
+                    end: start.saturating_add(1),
+                };
+                let signer = RuntimeOrigin::signed(coldkey);
+                Subnets::join(signer, node, span, price, profile).expect("bonded and registered");
+                node
+            })
+            .collect();
+        debug_assert_eq!(
+            <Subnets as Nodes<AccountId>>::of_subnet(subnet).len(),
+            nodes.len()
+        );
+        (subnet, nodes)
+    }
+}
