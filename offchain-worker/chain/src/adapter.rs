@@ -157,7 +157,18 @@ pub(crate) fn account(bytes: AccountBytes) -> AccountId32 {
     AccountId32(bytes)
 }
 
-fn node_info(node: NodeInfo<AccountId32>) -> NodeInfo<AccountBytes> {
+pub(crate) fn subnet_info(subnet: SubnetInfo<AccountId32>) -> SubnetInfo<AccountBytes> {
+    SubnetInfo {
+        id: subnet.id,
+        creator: subnet.creator.0,
+        active: subnet.active,
+        deposit: subnet.deposit,
+        manifest: subnet.manifest,
+        coverage: subnet.coverage,
+    }
+}
+
+pub(crate) fn node_info(node: NodeInfo<AccountId32>) -> NodeInfo<AccountBytes> {
     NodeInfo {
         id: node.id,
         subnet: node.subnet,
@@ -216,14 +227,7 @@ impl Chain for SubxtChain {
         let subnet = self
             .finalized_api(api::apis().subnets_api().subnet(id))
             .await?;
-        Ok(subnet.map(|subnet| subnet.0).map(|subnet| SubnetInfo {
-            id: subnet.id,
-            creator: subnet.creator.0,
-            active: subnet.active,
-            deposit: subnet.deposit,
-            manifest: subnet.manifest,
-            coverage: subnet.coverage,
-        }))
+        Ok(subnet.map(|subnet| subnet_info(subnet.0)))
     }
 
     async fn roster(&self, id: SubnetId) -> Result<Vec<NodeInfo<AccountBytes>>, ChainError> {

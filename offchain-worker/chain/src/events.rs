@@ -13,11 +13,11 @@ const RETRY: Duration = Duration::from_millis(500);
 /// What this event means to a worker, if anything.
 pub(crate) fn known(
     event: &EventDetails<PolkadotConfig>,
-) -> Result<Option<ChainEvent>, subxt::Error> {
+) -> Result<Option<ChainEvent>, ChainError> {
     use api::{inference::events as inference, subnets::events as subnets};
     macro_rules! map {
         ($($kind:ty => |$e:ident| $to:expr),* $(,)?) => {
-            $(if let Some($e) = event.as_event::<$kind>()? { return Ok(Some($to)); })*
+            $(if let Some($e) = event.as_event::<$kind>().map_err(chain_error)? { return Ok(Some($to)); })*
         };
     }
     map! {
@@ -158,8 +158,8 @@ impl SubxtChain {
         let events = self.client.events().at(hash).await.map_err(chain_error)?;
         let mut out = Vec::new();
         for event in events.iter() {
-            let event = event.map_err(|error| chain_error(error.into()))?;
-            out.extend(known(&event).map_err(chain_error)?);
+            let event = event.map_err(chain_error)?;
+            out.extend(known(&event)?);
         }
         Ok(out)
     }

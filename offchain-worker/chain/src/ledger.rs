@@ -1,7 +1,6 @@
 //! What money did between two blocks: for programs that show or verify it, such as the demo.
 
 use crate::{adapter::SubxtChain, error::chain_error, runtime::api};
-use futures::StreamExt;
 use quipu_primitives::{AccountBytes, Balance};
 use quipu_worker_core::ports::ChainError;
 use std::collections::BTreeMap;

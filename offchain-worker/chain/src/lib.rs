@@ -6,9 +6,11 @@ mod error;
 mod events;
 mod keypair;
 mod ledger;
+mod people;
 mod runtime;
 mod submit;
 
 pub use adapter::{connect, ConnectOptions, SubxtChain};
 pub use keypair::{Keypair, KeypairError};
 pub use ledger::{FeePaid, Ledger};
+pub use people::{parse_account, show_account};

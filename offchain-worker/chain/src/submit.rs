@@ -292,7 +292,7 @@ async fn included(
             );
             return Err(error.map_or_else(chain_error, |error| chain_error(error.into())));
         }
-        known.extend(events::known(&event).map_err(chain_error)?);
+        known.extend(events::known(&event)?);
     }
     Ok(Included {
         number: block.number(),
