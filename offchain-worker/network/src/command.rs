@@ -21,9 +21,10 @@ pub(crate) enum Command {
     /// Remember where a peer is.
     AddAddress { peer: PeerId, address: Multiaddr },
     /// Store a record here and at the closest peers. The answer is how many of them took it.
+    /// The error says why it can't be stored here.
     Publish {
         record: kad::Record,
-        reply: oneshot::Sender<usize>,
+        reply: oneshot::Sender<Result<usize, String>>,
     },
     /// Look for the values of a record, until the receiver is dropped.
     Find {

@@ -4,6 +4,7 @@ use crate::{
     behaviour::{Behaviour, BehaviourEvent},
     command::Command,
     config::Role,
+    dials::Dials,
     framing::{response_frame, FrameWriter},
     limits::{HOUSEKEEPING, PING_FAILURES, REFUSE_TIMEOUT, WIND_DOWN},
     peers::{Offence, Unwelcome},
@@ -19,10 +20,7 @@ use libp2p::{
     identify,
     multiaddr::Protocol,
     ping,
-    swarm::{
-        dial_opts::{DialOpts, PeerCondition},
-        ConnectionId, DialError, SwarmEvent,
-    },
+    swarm::{ConnectionId, SwarmEvent},
     Multiaddr, PeerId, Stream, Swarm,
 };
 use quipu_primitives::Digest;
@@ -33,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch, Semaphore},
+    sync::{mpsc, watch, Semaphore},
     time::{interval, sleep_until, timeout, MissedTickBehavior},
 };
 use tokio_util::compat::FuturesAsyncReadCompatExt;
@@ -44,12 +42,6 @@ pub(crate) struct Listening {
     pub(crate) addresses: Vec<Multiaddr>,
     /// Listeners that have no address yet.
     pub(crate) pending: HashSet<ListenerId>,
-}
-
-/// A dial that commands wait for.
-pub(crate) struct Dial {
-    id: ConnectionId,
-    waiting: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
 /// What is known of an open connection.
@@ -72,7 +64,7 @@ pub(crate) struct Driver {
     pub(crate) role: Role,
     pub(crate) stream_idle: Duration,
     pub(crate) queries: Queries,
-    pub(crate) dials: HashMap<PeerId, Dial>,
+    pub(crate) dials: Dials,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) refusals: Arc<Semaphore>,
 }
@@ -146,44 +138,6 @@ impl Driver {
         }
     }
 
-    fn connect(
-        &mut self,
-        peer: PeerId,
-        addresses: Vec<Multiaddr>,
-        reply: oneshot::Sender<Result<(), String>>,
-    ) {
-        if self.swarm.is_connected(&peer) {
-            let _ = reply.send(Ok(()));
-            return;
-        }
-        if let Some(dial) = self.dials.get_mut(&peer) {
-            dial.waiting.push(reply);
-            return;
-        }
-        // Always: a dial of the DHT's that is under way may try stale addresses alone.
-        let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::Always)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            .build();
-        let id = options.connection_id();
-        match self.swarm.dial(options) {
-            Ok(()) => {
-                self.dials.insert(
-                    peer,
-                    Dial {
-                        id,
-                        waiting: vec![reply],
-                    },
-                );
-            }
-            Err(error) => {
-                self.warden.metrics.dial_failures.inc();
-                let _ = reply.send(Err(words(&error)));
-            }
-        }
-    }
-
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
@@ -210,14 +164,7 @@ impl Driver {
                 if self.warden.book.is_banned(&peer_id, now) {
                     self.exclude(peer_id);
                 }
-                for reply in self
-                    .dials
-                    .remove(&peer_id)
-                    .into_iter()
-                    .flat_map(|dial| dial.waiting)
-                {
-                    let _ = reply.send(Ok(()));
-                }
+                self.dialled(&peer_id);
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -240,16 +187,8 @@ impl Driver {
             } => {
                 tracing::debug!(peer = ?peer_id, %error, "dial failed");
                 self.warden.metrics.dial_failures.inc();
-                let Some(peer) = peer_id else { return };
-                if self
-                    .dials
-                    .get(&peer)
-                    .is_some_and(|dial| dial.id == connection_id)
-                {
-                    let dial = self.dials.remove(&peer);
-                    for reply in dial.into_iter().flat_map(|dial| dial.waiting) {
-                        let _ = reply.send(Err(words(&error)));
-                    }
+                if let Some(peer) = peer_id {
+                    self.dial_failed(peer, connection_id, &error);
                 }
             }
             SwarmEvent::NewListenAddr {
@@ -431,30 +370,4 @@ pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
         Protocol::Ip6(ip) => ip.is_loopback(),
         _ => false,
     })
-}
-
-/// A dial's error in words for people.
-fn words(error: &DialError) -> String {
-    match error {
-        DialError::NoAddresses => "no address of it is known".into(),
-        DialError::WrongPeerId { obtained, .. } => {
-            format!("another peer answers there: {obtained}")
-        }
-        DialError::LocalPeerId { .. } => "its address is our own".into(),
-        DialError::Denied { cause } => {
-            let mut source: &dyn std::error::Error = cause;
-            while let Some(inner) = source.source() {
-                source = inner;
-            }
-            source.to_string()
-        }
-        DialError::Transport(attempts) => {
-            let attempts: Vec<_> = attempts
-                .iter()
-                .map(|(address, error)| format!("{address}: {error}"))
-                .collect();
-            attempts.join("; ")
-        }
-        other => other.to_string(),
-    }
 }

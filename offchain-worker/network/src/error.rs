@@ -25,6 +25,9 @@ pub enum NetworkError {
     #[error("an announcement of {0} bytes; at most {max} are taken",
         max = quipu_protocol::limits::MAX_ANNOUNCEMENT)]
     Announcement(usize),
+    /// The announcement can't be kept.
+    #[error("our announcement can't be stored: {0}")]
+    Store(String),
     /// The network has shut down.
     #[error("the network has shut down")]
     Down,
@@ -32,14 +35,16 @@ pub enum NetworkError {
 
 impl Classified for NetworkError {
     fn is_fatal(&self) -> bool {
-        !matches!(self, NetworkError::Announcement(_))
+        !matches!(self, NetworkError::Announcement(_) | NetworkError::Store(_))
     }
 
     fn fault(&self) -> Fault {
         match self {
             NetworkError::Transport(_) | NetworkError::Listen { .. } => Fault::Environment,
             NetworkError::Bootstrap(_) => Fault::Caller,
-            NetworkError::Announcement(_) | NetworkError::Down => Fault::Ours,
+            NetworkError::Announcement(_) | NetworkError::Store(_) | NetworkError::Down => {
+                Fault::Ours
+            }
         }
     }
 }

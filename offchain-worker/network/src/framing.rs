@@ -159,7 +159,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Ok(())
     }
 
-    /// Writes half of a frame and tears the stream: for tests of what comes of it.
+    /// Writes half of a frame and tears the stream: for tests of what comes of it. Not cancel-safe.
     pub async fn write_part(&mut self, frame: &Frame) -> Result<(), PeerError> {
         self.torn = true;
         let bytes = [

@@ -163,7 +163,10 @@ impl NetworkHandle {
     async fn publish_record(&self, record: kad::Record) -> Result<usize, NetworkError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Publish { record, reply }).await?;
-        answer.await.map_err(|_| NetworkError::Down)
+        answer
+            .await
+            .map_err(|_| NetworkError::Down)?
+            .map_err(NetworkError::Store)
     }
 
     /// Publishes a record without looking at it.

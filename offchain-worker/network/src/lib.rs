@@ -5,6 +5,7 @@ mod behaviour;
 mod client;
 mod command;
 mod config;
+mod dials;
 mod driver;
 mod error;
 pub mod framing;

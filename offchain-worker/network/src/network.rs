@@ -3,6 +3,7 @@
 use crate::{
     behaviour,
     config::NetworkConfig,
+    dials::Dials,
     driver::{Driver, Listening},
     error::NetworkError,
     handle::{Inner, NetworkHandle},
@@ -81,7 +82,7 @@ impl Network {
             role: config.role,
             stream_idle: config.stream_idle,
             queries: Queries::default(),
-            dials: HashMap::new(),
+            dials: Dials::default(),
             connections: HashMap::new(),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         };

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Who waits for what.
 enum Waiting {
-    Publish(oneshot::Sender<usize>),
+    Publish(oneshot::Sender<Result<usize, String>>),
     Find(mpsc::Sender<Vec<u8>>),
     Locate(PeerId, oneshot::Sender<Vec<Multiaddr>>),
 }
@@ -32,7 +32,11 @@ enum Waiting {
 pub(crate) struct Queries(HashMap<QueryId, Waiting>);
 
 impl Driver {
-    pub(crate) fn publish(&mut self, record: Record, reply: oneshot::Sender<usize>) {
+    pub(crate) fn publish(
+        &mut self,
+        record: Record,
+        reply: oneshot::Sender<Result<usize, String>>,
+    ) {
         // All: the query must not end with the first peer that took the record.
         match self
             .swarm
@@ -43,7 +47,9 @@ impl Driver {
             Ok(id) => {
                 self.queries.0.insert(id, Waiting::Publish(reply));
             }
-            Err(error) => tracing::warn!(%error, "our announcement can't be stored"),
+            Err(error) => {
+                let _ = reply.send(Err(error.to_string()));
+            }
         }
     }
 
@@ -104,13 +110,13 @@ impl Driver {
         }
         match (self.queries.0.remove(&id), result) {
             (Some(Waiting::Publish(reply)), QueryResult::PutRecord(result)) => {
-                let _ = reply.send(match result {
+                let _ = reply.send(Ok(match result {
                     Ok(_) => kad::K_VALUE.get(),
                     Err(
                         PutRecordError::QuorumFailed { success, .. }
                         | PutRecordError::Timeout { success, .. },
                     ) => success.len(),
-                });
+                }));
             }
             (Some(Waiting::Locate(peer, reply)), QueryResult::GetClosestPeers(result)) => {
                 let peers = match result {
