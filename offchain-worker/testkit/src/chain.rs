@@ -218,6 +218,11 @@ impl FakeChain {
         self.state().fail_next.insert(0, error);
     }
 
+    /// How many of those failures are still to come.
+    pub fn failures_left(&self) -> usize {
+        self.state().fail_next.len()
+    }
+
     /// Every call that reached a block, successful or not, with who signed it.
     pub fn calls(&self) -> Vec<(AccountBytes, Call)> {
         self.state().calls.clone()

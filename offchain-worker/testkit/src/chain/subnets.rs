@@ -119,7 +119,7 @@ impl State {
             .iter()
             .all(|known| known.digest() != profile)
         {
-            return dispatch("Subnets", "UnknownProfile");
+            return dispatch("Subnets", "ProfileNotAccepted");
         }
         let node = self.operated(who, node)?;
         if node.self_bond < MIN_SELF_BOND {
@@ -152,7 +152,7 @@ impl State {
             return dispatch("Subnets", "NotOwner");
         }
         if info.self_bond > 0 {
-            return dispatch("Subnets", "NodeHasBond");
+            return dispatch("Subnets", "NodeBonded");
         }
         self.nodes.remove(&node);
         Ok(vec![ChainEvent::RosterChanged { subnet }])

@@ -1,0 +1,174 @@
+//! What the operator asks for, checked before anything is started.
+//!
+//! Options come from the command line, then from the file of `--config`, then from defaults.
+//! [`ValidConfig`] is the only thing that the rest of the worker sees.
+
+mod args;
+mod error;
+mod size;
+
+pub use args::{Cli, Command, DigestArgs, IdArgs, LogFormat, ServeArgs};
+pub use error::ConfigError;
+pub use size::Size;
+
+use quipu_chain::Keypair;
+use quipu_network::Multiaddr;
+use quipu_primitives::{Balance, Span, SubnetId};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// Positions that the cache holds unless told otherwise.
+pub const DEFAULT_KV_POSITIONS: u32 = 8192;
+/// Memory for everything but blocks and caches, where `--memory` bounds the process.
+pub const MEMORY_RESERVE: u64 = 256 << 20;
+/// Where a worker listens unless told otherwise.
+const DEFAULT_LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/30444", "/ip4/0.0.0.0/udp/30444/quic-v1"];
+
+/// Which blocks to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// These.
+    Span(Span),
+    /// As many as fit into so many bytes, where they are needed most.
+    Fit {
+        /// Bytes for the whole process.
+        memory: u64,
+    },
+}
+
+/// A configuration that a worker can start with.
+#[derive(Clone, Debug)]
+pub struct ValidConfig {
+    /// JSON-RPC endpoint of a node.
+    pub chain: String,
+    /// The subnet to serve.
+    pub subnet: SubnetId,
+    /// Which blocks.
+    pub blocks: Blocks,
+    /// Folder or GGUF file of the model.
+    pub model: PathBuf,
+    /// Signs work and operational extrinsics.
+    pub hotkey: Keypair,
+    /// Asked per position and block, in the smallest unit.
+    pub price: Balance,
+    /// Where to listen.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses to announce, where they are not those listened on.
+    pub external: Vec<Multiaddr>,
+    /// Peers through which to join the swarm.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Where metrics and health are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// Folder of the peer key and the journals.
+    pub base_path: PathBuf,
+    /// Positions that the cache holds, over all sessions.
+    pub kv_positions: u32,
+    /// Give the seat back when leaving.
+    pub leave_on_exit: bool,
+}
+
+impl ServeArgs {
+    /// These options, completed by those of the file that they name.
+    pub fn with_file(self) -> Result<Self, ConfigError> {
+        let Some(path) = self.config.clone() else {
+            return Ok(self);
+        };
+        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::File {
+            path: path.clone(),
+            source,
+        })?;
+        let file = toml::from_str(&text).map_err(|error| ConfigError::Toml {
+            path,
+            message: error.to_string(),
+        })?;
+        Ok(self.over(file))
+    }
+
+    /// Checks everything that can be checked without chain and model.
+    pub fn validate(self) -> Result<ValidConfig, ConfigError> {
+        let missing = |option| ConfigError::Missing { option };
+        let blocks = match (self.blocks, self.memory) {
+            (Some(span), None) => Blocks::Span(span),
+            (None, Some(memory)) => Blocks::Fit { memory: memory.0 },
+            (Some(_), Some(_)) => return Err(ConfigError::Both("blocks", "memory")),
+            (None, None) => return Err(missing("blocks START:END, or --memory SIZE,")),
+        };
+        let hotkey = match (self.hotkey, self.hotkey_seed_file) {
+            (Some(uri), None) => Keypair::from_uri(&uri)?,
+            (None, Some(path)) => Keypair::from_file(&path)?,
+            (Some(_), Some(_)) => return Err(ConfigError::Both("hotkey", "hotkey-seed-file")),
+            (None, None) => return Err(missing("hotkey-seed-file PATH")),
+        };
+        let subnet = self.subnet.ok_or(missing("subnet N"))?;
+        if subnet == quipu_primitives::ROOT_SUBNET {
+            return Err(ConfigError::RootSubnet);
+        }
+        let kv_positions = self.kv_positions.unwrap_or(DEFAULT_KV_POSITIONS);
+        if kv_positions == 0 {
+            return Err(ConfigError::NoCache);
+        }
+        let model = self.model.ok_or(missing("model PATH"))?;
+        if !model.exists() {
+            return Err(ConfigError::NoModel(model));
+        }
+        let listen = match self.listen.is_empty() {
+            true => DEFAULT_LISTEN.map(String::from).to_vec(),
+            false => self.listen,
+        };
+        Ok(ValidConfig {
+            chain: self.chain.ok_or(missing("chain ws://HOST:PORT"))?,
+            subnet,
+            blocks,
+            model,
+            hotkey,
+            price: self.price.ok_or(missing("price AMOUNT"))?,
+            listen: addresses("listen", &listen)?,
+            external: addresses("external", &self.external)?,
+            bootstrap: addresses("bootstrap", &self.bootstrap)?,
+            metrics: self.metrics,
+            base_path: self.base_path.ok_or(missing("base-path DIR"))?,
+            kv_positions,
+            leave_on_exit: self.leave_on_exit,
+        })
+    }
+}
+
+fn addresses(option: &'static str, texts: &[String]) -> Result<Vec<Multiaddr>, ConfigError> {
+    let parse = |text: &String| {
+        text.parse().map_err(
+            |error: quipu_network::MultiaddrError| ConfigError::Address {
+                option,
+                text: text.clone(),
+                reason: error.to_string(),
+            },
+        )
+    };
+    texts.iter().map(parse).collect()
+}
+
+impl ValidConfig {
+    /// File of the libp2p identity.
+    pub fn peer_key(&self) -> PathBuf {
+        peer_key(&self.base_path)
+    }
+
+    /// Folder of the sessions' journals.
+    pub fn journals(&self) -> PathBuf {
+        self.base_path.join("sessions")
+    }
+
+    /// Folder of the jobs under way.
+    pub fn jobs(&self) -> PathBuf {
+        self.base_path.join("jobs")
+    }
+}
+
+/// File of the libp2p identity below a worker's folder.
+pub fn peer_key(base_path: &Path) -> PathBuf {
+    base_path.join("peer.key")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use super::*;
+use clap::Parser;
+use std::io::Write;
+
+fn serve(args: &[&str]) -> ServeArgs {
+    let args = ["quipu-worker", "serve"].iter().chain(args);
+    match Cli::try_parse_from(args).unwrap().command {
+        Command::Serve(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+const WHOLE: [&str; 14] = [
+    "--chain",
+    "ws://127.0.0.1:9944",
+    "--subnet",
+    "1",
+    "--blocks",
+    "0:10",
+    "--model",
+    ".",
+    "--hotkey",
+    "//Alice",
+    "--price",
+    "5",
+    "--base-path",
+    "base",
+];
+
+/// The whole command line without one option.
+fn without(option: &str) -> Vec<&'static str> {
+    let pairs = WHOLE.chunks(2).filter(|pair| pair[0] != option);
+    pairs.flatten().copied().collect()
+}
+
+fn error(args: &[&str]) -> String {
+    serve(args)
+        .with_file()
+        .and_then(ServeArgs::validate)
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn a_whole_command_line_is_valid() {
+    let config = serve(&WHOLE).validate().unwrap();
+    assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
+    assert_eq!(config.kv_positions, DEFAULT_KV_POSITIONS);
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.peer_key(), Path::new("base/peer.key"));
+    assert!(!config.leave_on_exit);
+}
+
+#[test]
+fn each_missing_option_is_named() {
+    for option in [
+        "--chain",
+        "--subnet",
+        "--blocks",
+        "--model",
+        "--price",
+        "--base-path",
+    ] {
+        let error = error(&without(option));
+        assert!(error.starts_with(option), "{option}: {error}");
+    }
+    if std::env::var_os("QUIPU_HOTKEY").is_none() {
+        assert!(error(&without("--hotkey")).starts_with("--hotkey-seed-file"));
+    }
+}
+
+#[test]
+fn values_that_can_not_be_used_are_named() {
+    let with = |more: &[&'static str]| error(&[&WHOLE[..], more].concat());
+    assert!(with(&["--memory", "4GiB"]).contains("--blocks and --memory exclude"));
+    assert!(with(&["--hotkey-seed-file", "x"]).contains("exclude each other"));
+    assert!(with(&["--listen", "127.0.0.1:80"]).contains("--listen 127.0.0.1:80 is no address"));
+    assert!(with(&["--kv-positions", "0"]).contains("--kv-positions"));
+    assert!(with(&["--config", "no/such/file"]).contains("no/such/file can't be read"));
+    let other = |option, value| error(&[without(option), vec![option, value]].concat());
+    assert!(other("--subnet", "0").contains("validators"));
+    assert!(other("--model", "no/such/model").contains("no model at no/such/model"));
+    let secret = other("--hotkey", "my secret is hunter2");
+    assert!(!secret.contains("hunter2"), "{secret}");
+}
+
+#[test]
+fn the_command_line_goes_before_the_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(
+        file,
+        "chain = \"ws://file:1\"\nmemory = \"2GiB\"\nprice = 9\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n\
+         kv-positions = 77\nleave-on-exit = true"
+    )
+    .unwrap();
+    let path = file.path().to_str().unwrap();
+    let args = [&without("--chain")[..], &["--config", path]].concat();
+    let config = serve(&args).with_file().unwrap().validate().unwrap();
+    assert_eq!(config.chain, "ws://file:1");
+    // `--blocks` on the command line stands for the file's `memory` too.
+    assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
+    assert_eq!((config.price, config.kv_positions), (5, 77));
+    assert_eq!(config.listen.len(), 1);
+    assert!(config.leave_on_exit);
+    let args = [&without("--blocks")[..], &["--config", path]].concat();
+    let config = serve(&args).with_file().unwrap().validate().unwrap();
+    assert_eq!(config.blocks, Blocks::Fit { memory: 2 << 30 });
+}
+
+#[test]
+fn files_with_unknown_options_or_secrets_are_refused() {
+    for text in [
+        "blokcs = \"0:1\"",
+        "hotkey = \"//Alice\"",
+        "blocks = \"3:1\"",
+    ] {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap();
+        let error = error(&[&WHOLE[..], &["--config", path]].concat());
+        assert!(error.contains("can't be used"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn sizes_are_read_as_people_write_them() {
+    let size = |text: &str| text.parse::<Size>().map(|size| size.0);
+    assert_eq!(size("1000"), Ok(1000));
+    assert_eq!(size("512MiB"), Ok(512 << 20));
+    assert_eq!(size("4 g"), Ok(4 << 30));
+    for bad in ["", "GiB", "1.5GiB", "4 parsecs", "99999999TiB", "-1"] {
+        assert!(size(bad).unwrap_err().contains("no size"), "{bad}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Stories of whole workers: real engine, real computing threads, real framing over pipes; a chain
+//! in memory, and a clock that goes when it is told to.
+
+mod bad_input;
+mod client;
+mod ending;
+mod money;
+pub(crate) mod rig;
+mod sessions;

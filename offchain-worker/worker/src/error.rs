@@ -1,0 +1,168 @@
+//! Why a worker does not start, or stops.
+
+use crate::{config::ConfigError, model::ModelMismatch};
+use quipu_engine::EngineError;
+use quipu_network::{KeyFileError, NetworkError};
+use quipu_primitives::{NodeId, Span, SpanError, SubnetId};
+use quipu_worker_core::{
+    ports::{ChainError, ComputeError},
+    Classified, Fault,
+};
+use std::{io, path::PathBuf};
+
+/// What ends a worker. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The model can't be opened, or is not the subnet's.
+    #[error(transparent)]
+    Model(#[from] ModelMismatch),
+    /// The chain can't be used.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// There is no such subnet.
+    #[error("there is no subnet {0} on this chain: look the number up with `quipu subnets`")]
+    NoSubnet(SubnetId),
+    /// The hotkey signs for no node.
+    #[error(
+        "hotkey {hotkey} is not registered: run `quipu node register --subnet {subnet}` with its \
+         coldkey, and bond for it"
+    )]
+    NotRegistered {
+        /// The hotkey.
+        hotkey: String,
+        /// The subnet to register in.
+        subnet: SubnetId,
+    },
+    /// The hotkey's node is in another subnet.
+    #[error("hotkey {hotkey} signs for node {node} of subnet {found}, not of subnet {wanted}")]
+    OtherSubnet {
+        /// The hotkey.
+        hotkey: String,
+        /// Its node.
+        node: NodeId,
+        /// The node's subnet.
+        found: SubnetId,
+        /// The subnet that was asked for.
+        wanted: SubnetId,
+    },
+    /// The chain expects another peer.
+    #[error(
+        "node {node} is registered with peer id {registered}, but the key {key} has {own}: use the \
+         right --base-path, or register the new id"
+    )]
+    OtherPeer {
+        /// The node.
+        node: NodeId,
+        /// On chain.
+        registered: String,
+        /// Ours.
+        own: String,
+        /// File of our key.
+        key: PathBuf,
+    },
+    /// The span does not fit the model.
+    #[error("--blocks {span} can't be served: {error}")]
+    Span {
+        /// What was asked for.
+        span: Span,
+        /// What is wrong with it.
+        error: SpanError,
+    },
+    /// Not even one block fits.
+    #[error(
+        "not one block fits into {memory} bytes: one takes {block}, and {reserve} are kept for the \
+         rest; give more --memory, or fewer --kv-positions"
+    )]
+    NothingFits {
+        /// Memory that may be used.
+        memory: u64,
+        /// What a block takes with its cache.
+        block: u64,
+        /// What is kept for the rest.
+        reserve: u64,
+    },
+    /// The subnet accepts no profile that this worker computes with.
+    #[error(
+        "subnet {0} accepts no numeric profile of this worker: it computes in f32 on the CPU \
+         (kernel flex_f32)"
+    )]
+    NoProfile(SubnetId),
+    /// The bond is too small for a seat.
+    #[error(
+        "node {node} has bonded {bonded}, which is too little for a seat: run `quipu node bond \
+         --node {node}` with its coldkey"
+    )]
+    NotStaked {
+        /// The node.
+        node: NodeId,
+        /// What is bonded.
+        bonded: u128,
+    },
+    /// The chain gives no seat.
+    #[error("node {node} gets no seat for blocks {span}: {source}")]
+    NoSeat {
+        /// The node.
+        node: NodeId,
+        /// The blocks.
+        span: Span,
+        /// What the chain said.
+        source: ChainError,
+    },
+    /// The blocks can't be loaded.
+    #[error("the blocks can't be loaded: {0}")]
+    Load(#[from] EngineError),
+    /// The span does not compute.
+    #[error("the span does not compute: {0}")]
+    Compute(#[from] ComputeError),
+    /// The peer key can't be used.
+    #[error(transparent)]
+    PeerKey(#[from] KeyFileError),
+    /// The network can't be used.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The swarm went away.
+    #[error("the network stopped by itself: restart the worker, and report it")]
+    NetworkEnded,
+    /// The computing thread went away.
+    #[error("the computing thread stopped by itself: restart the worker, and report it")]
+    ComputeEnded,
+    /// A file or socket of the worker can't be used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What can't be used.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl WorkerError {
+    /// An error of a file or socket.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| WorkerError::Io { what, source }
+    }
+}
+
+impl Classified for WorkerError {
+    fn is_fatal(&self) -> bool {
+        true
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            WorkerError::Chain(error) => error.fault(),
+            WorkerError::NoSeat { source, .. } => source.fault(),
+            WorkerError::Network(error) => error.fault(),
+            WorkerError::Io { .. } => Fault::Environment,
+            WorkerError::Load(_)
+            | WorkerError::Compute(_)
+            | WorkerError::NetworkEnded
+            | WorkerError::ComputeEnded => Fault::Ours,
+            _ => Fault::Caller,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What is checked before a worker takes its place: that it may serve what it was told to, and that
+//! it has the right weights.
+
+use crate::{
+    config::{Blocks, MEMORY_RESERVE},
+    error::WorkerError,
+    model,
+};
+use quipu_engine::Model;
+use quipu_primitives::{
+    views::{NodeInfo, SubnetInfo},
+    AccountBytes, Balance, DType, Digest, Kernel, Manifest, Span, SubnetId,
+};
+use quipu_worker_core::{
+    placement::{choose, Memory},
+    ports::{Call, Chain, ChainError},
+    Signer,
+};
+use std::{path::Path, sync::Arc};
+use tracing::info;
+
+/// A place that a worker can take.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its node.
+    pub node: NodeInfo<AccountBytes>,
+    /// Its subnet.
+    pub subnet: SubnetInfo<AccountBytes>,
+    /// The blocks that it will serve.
+    pub span: Span,
+    /// Digest of the profile that it computes with.
+    pub profile: Digest,
+}
+
+/// The hotkey as people write it.
+pub fn show_account(account: &AccountBytes) -> String {
+    format!("0x{}", hex::encode(account))
+}
+
+/// Finds the node of the hotkey and the blocks to serve, and compares the model with the manifest.
+pub async fn find_place(
+    chain: &dyn Chain,
+    hotkey: AccountBytes,
+    subnet: SubnetId,
+    blocks: Blocks,
+    kv_positions: u32,
+    model: Arc<Model>,
+) -> Result<Place, WorkerError> {
+    let wanted = subnet;
+    let subnet = chain
+        .subnet(wanted)
+        .await?
+        .ok_or(WorkerError::NoSubnet(wanted))?;
+    let node = chain
+        .node_of_hotkey(hotkey)
+        .await?
+        .ok_or_else(|| WorkerError::NotRegistered {
+            hotkey: show_account(&hotkey),
+            subnet: wanted,
+        })?;
+    if node.subnet != wanted {
+        return Err(WorkerError::OtherSubnet {
+            hotkey: show_account(&hotkey),
+            node: node.id,
+            found: node.subnet,
+            wanted,
+        });
+    }
+    let profile = profile(&subnet.manifest).ok_or(WorkerError::NoProfile(wanted))?;
+    let span = match blocks {
+        Blocks::Span(span) => span,
+        Blocks::Fit { memory } => {
+            let roster = chain.roster(wanted).await?;
+            fit(
+                &subnet.manifest,
+                &node,
+                &roster,
+                &model,
+                memory,
+                kv_positions,
+            )?
+        }
+    };
+    let error = |error| WorkerError::Span { span, error };
+    span.check(subnet.manifest.config.blocks).map_err(error)?;
+    info!(node = node.id, %span, "checking the weights against the manifest");
+    let manifest = subnet.manifest.clone();
+    let check = move || model::check(&model, &manifest, span);
+    tokio::task::spawn_blocking(check)
+        .await
+        .map_err(std::io::Error::other)
+        .map_err(WorkerError::io("the weights can't be checked"))??;
+    Ok(Place {
+        node,
+        subnet,
+        span,
+        profile,
+    })
+}
+
+/// The first of the manifest's profiles that the CPU backend has.
+fn profile(manifest: &Manifest) -> Option<Digest> {
+    let ours = manifest.profiles.iter().find(|profile| {
+        profile.kernel == Kernel::FlexF32
+            && profile.activations == DType::F32
+            && profile.kv == DType::F32
+    });
+    ours.map(|profile| profile.digest())
+}
+
+/// As many blocks as fit, where they are needed. A seat that the node has, and that fits, is kept.
+fn fit(
+    manifest: &Manifest,
+    node: &NodeInfo<AccountBytes>,
+    roster: &[NodeInfo<AccountBytes>],
+    model: &Model,
+    total: u64,
+    kv_positions: u32,
+) -> Result<Span, WorkerError> {
+    let config = model.config();
+    let each = config.kv_bytes_per_token_and_block() as u64;
+    let memory = Memory {
+        total,
+        reserve: MEMORY_RESERVE,
+        block: config.block_parameters() as u64 * size_of::<f32>() as u64,
+        cache: each.saturating_mul(u64::from(kv_positions)),
+    };
+    let most = memory.blocks();
+    if let Some(seat) = node.seat.as_ref().filter(|seat| seat.span.len() <= most) {
+        return Ok(seat.span);
+    }
+    let others = roster.iter().filter(|other| other.id != node.id);
+    let seats: Vec<Span> = others
+        .filter_map(|other| other.seat.as_ref())
+        .map(|seat| seat.span)
+        .collect();
+    choose(manifest.config.blocks, &seats, most).ok_or(WorkerError::NothingFits {
+        memory: total,
+        block: memory.block.saturating_add(memory.cache),
+        reserve: memory.reserve,
+    })
+}
+
+/// Is the node registered with our peer id?
+pub fn check_peer(
+    node: &NodeInfo<AccountBytes>,
+    own: &quipu_network::PeerId,
+    key: &Path,
+) -> Result<(), WorkerError> {
+    if node.peer_id.as_slice() == own.to_bytes() {
+        return Ok(());
+    }
+    let registered = match quipu_network::peer_id_from_bytes(&node.peer_id) {
+        Ok(peer) => peer.to_string(),
+        Err(_) => format!("0x{}", hex::encode(&node.peer_id)),
+    };
+    Err(WorkerError::OtherPeer {
+        node: node.id,
+        registered,
+        own: own.to_string(),
+        key: key.into(),
+    })
+}
+
+/// Takes the seat on chain, unless the node has just that one.
+pub async fn take_seat(
+    chain: &dyn Chain,
+    hotkey: &dyn Signer,
+    span: Span,
+    price: Balance,
+    profile: Digest,
+) -> Result<(), WorkerError> {
+    let account = hotkey.public();
+    // Read again: it may have changed while the weights were loaded.
+    let node = chain.node_of_hotkey(account).await?;
+    let node = node.ok_or_else(|| WorkerError::NotRegistered {
+        hotkey: show_account(&account),
+        subnet: 0,
+    })?;
+    let id = node.id;
+    let no_seat = |source| match source {
+        ChainError::Dispatch { error, .. } if error == "BondTooSmall" => WorkerError::NotStaked {
+            node: id,
+            bonded: node.self_bond,
+        },
+        source => WorkerError::NoSeat {
+            node: id,
+            span,
+            source,
+        },
+    };
+    if let Some(seat) = &node.seat {
+        if (seat.span, seat.price, seat.profile) == (span, price, profile) {
+            info!(node = id, %span, "the seat is taken already");
+            return Ok(());
+        }
+        info!(node = id, old = %seat.span, "giving the old seat back");
+        chain
+            .submit(hotkey, Call::Leave { node: id })
+            .await
+            .map_err(&no_seat)?;
+    }
+    let join = Call::Join {
+        node: id,
+        span,
+        price,
+        profile,
+    };
+    let included = chain.submit(hotkey, join).await.map_err(&no_seat)?;
+    info!(node = id, %span, block = included.number, "seat taken");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

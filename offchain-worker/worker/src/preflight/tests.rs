@@ -1,0 +1,165 @@
+use super::*;
+use crate::daemon::tests::rig::{key, Subnet, CREATOR, FIRST, PRICE, SECOND, SUBNET};
+use quipu_network::Keypair;
+use quipu_testkit::{tiny::flex_profile, TinyFiles};
+use quipu_worker_core::Signer;
+
+async fn place(
+    subnet: &Subnet,
+    hotkey: u8,
+    number: u32,
+    blocks: Blocks,
+) -> Result<Place, WorkerError> {
+    let model = Arc::new(subnet.files.open());
+    find_place(
+        &*subnet.chain,
+        key(hotkey).public(),
+        number,
+        blocks,
+        64,
+        model,
+    )
+    .await
+}
+
+fn span(start: u16, end: u16) -> Blocks {
+    Blocks::Span(Span { start, end })
+}
+
+#[tokio::test]
+async fn a_registered_worker_with_the_right_weights_finds_its_place() {
+    let subnet = Subnet::new();
+    let found = place(&subnet, FIRST.hotkey, SUBNET, span(0, 2))
+        .await
+        .unwrap();
+    assert_eq!((found.node.id, found.span), (FIRST.id, FIRST.span));
+    assert_eq!(found.profile, flex_profile().digest());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_with_what_to_do() {
+    let subnet = Subnet::new();
+    let error = |hotkey, number, blocks| {
+        let subnet = &subnet;
+        async move { place(subnet, hotkey, number, blocks).await.unwrap_err() }
+    };
+    let unregistered = error(99, SUBNET, span(0, 2)).await;
+    assert!(
+        unregistered
+            .to_string()
+            .contains("quipu node register --subnet 1"),
+        "{unregistered}"
+    );
+    assert!(matches!(
+        error(FIRST.hotkey, 9, span(0, 2)).await,
+        WorkerError::NoSubnet(9)
+    ));
+    let outside = error(FIRST.hotkey, SUBNET, span(2, 5)).await;
+    assert!(outside.to_string().contains("--blocks 2:5"), "{outside}");
+    let nothing = error(FIRST.hotkey, SUBNET, Blocks::Fit { memory: 1000 }).await;
+    assert!(
+        matches!(nothing, WorkerError::NothingFits { .. }),
+        "{nothing}"
+    );
+    // A second subnet, in which the node is not.
+    subnet.apply(
+        CREATOR,
+        Call::RegisterSubnet(Box::new(subnet.manifest.clone())),
+    );
+    let other = error(FIRST.hotkey, 2, span(0, 2)).await;
+    assert!(
+        matches!(
+            other,
+            WorkerError::OtherSubnet {
+                found: 1,
+                wanted: 2,
+                ..
+            }
+        ),
+        "{other}"
+    );
+}
+
+#[tokio::test]
+async fn wrong_weights_are_fatal_and_their_block_is_named() {
+    let subnet = Subnet::new();
+    let others = TinyFiles::new(8);
+    let model = Arc::new(others.open());
+    let hotkey = key(FIRST.hotkey).public();
+    let error = find_place(&*subnet.chain, hotkey, SUBNET, span(1, 3), 64, model)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("block 1 differs"), "{error}");
+}
+
+#[tokio::test]
+async fn a_subnet_with_foreign_profiles_is_not_served() {
+    let mut subnet = Subnet::new();
+    subnet.manifest.profiles[0].kernel = Kernel::Cuda;
+    subnet.apply(
+        CREATOR,
+        Call::RegisterSubnet(Box::new(subnet.manifest.clone())),
+    );
+    assert!(profile(&subnet.manifest).is_none());
+}
+
+#[tokio::test]
+async fn without_a_span_a_worker_fills_the_gap_and_keeps_its_seat() {
+    let subnet = Subnet::new();
+    subnet.seat(SECOND);
+    let plenty = Blocks::Fit { memory: 1 << 40 };
+    let found = place(&subnet, FIRST.hotkey, SUBNET, plenty).await.unwrap();
+    assert_eq!(found.span, FIRST.span);
+    // With a seat, the seat.
+    let found = place(&subnet, SECOND.hotkey, SUBNET, plenty).await.unwrap();
+    assert_eq!(found.span, SECOND.span);
+    // One block at a time.
+    let config = subnet.files.open().config().clone();
+    let block = config.block_parameters() as u64 * 4;
+    let cache = config.kv_bytes_per_token_and_block() as u64 * 64;
+    let little = Blocks::Fit {
+        memory: MEMORY_RESERVE + block + cache,
+    };
+    let found = place(&subnet, FIRST.hotkey, SUBNET, little).await.unwrap();
+    assert_eq!(found.span, Span { start: 0, end: 1 });
+}
+
+#[tokio::test]
+async fn a_peer_key_that_is_not_the_registered_one_is_named() {
+    let subnet = Subnet::new();
+    let own = Keypair::generate_ed25519().public().to_peer_id();
+    let mut node = subnet
+        .chain
+        .node_of_hotkey(key(FIRST.hotkey).public())
+        .await
+        .unwrap()
+        .unwrap();
+    let error = check_peer(&node, &own, Path::new("base/peer.key")).unwrap_err();
+    assert!(error.to_string().contains(&own.to_string()), "{error}");
+    node.peer_id = own.to_bytes().try_into().unwrap();
+    check_peer(&node, &own, Path::new("base/peer.key")).unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_was_removed_gets_no_seat() {
+    let subnet = Subnet::new();
+    let taken = take_seat(
+        &*subnet.chain,
+        &key(99),
+        FIRST.span,
+        PRICE,
+        flex_profile().digest(),
+    )
+    .await;
+    assert!(matches!(taken, Err(WorkerError::NotRegistered { .. })));
+    let foreign = take_seat(
+        &*subnet.chain,
+        &key(FIRST.hotkey),
+        FIRST.span,
+        PRICE,
+        [9; 32],
+    )
+    .await;
+    let error = foreign.unwrap_err();
+    assert!(error.to_string().contains("ProfileNotAccepted"), "{error}");
+}

@@ -1,0 +1,167 @@
+//! Which sessions this process knows, and which stream speaks for each.
+
+use super::{Journal, Server, MAX_JOURNALS};
+use quipu_primitives::SessionId;
+use quipu_protocol::{Refusal, RefusalCode};
+use quipu_worker_core::serve::{Serving, ValidOpen};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A session's machine with its journal.
+pub(super) struct Live {
+    pub(super) serving: Serving,
+    /// `None` after a write failed: then the machine knows more than the disk, and is dropped.
+    pub(super) journal: Option<Journal>,
+}
+
+/// A session. Its lock is held for a request at a time.
+#[derive(Default)]
+pub(super) struct Slot {
+    pub(super) live: tokio::sync::Mutex<Option<Live>>,
+    /// Ends the stream that speaks for the session.
+    stream: Mutex<CancellationToken>,
+}
+
+/// The sessions. Each has a journal, so that their number is bounded by that of the journals.
+pub(super) struct Registry {
+    slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
+    /// Journals that were there at the start and of sessions not opened since.
+    old: Mutex<usize>,
+}
+
+impl Registry {
+    pub(super) fn new(old: usize) -> Self {
+        Registry {
+            slots: Mutex::default(),
+            old: Mutex::new(old),
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session's slot, which is made if there is room.
+    fn slot(&self, session: SessionId) -> Result<Arc<Slot>, Refusal> {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.get(&session) {
+            return Ok(slot.clone());
+        }
+        let old = *self.old.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() + old >= MAX_JOURNALS {
+            let message = "too many sessions wait for their settlement here; try another server";
+            return Err(Refusal::new(RefusalCode::Busy, message));
+        }
+        Ok(slots.entry(session).or_default().clone())
+    }
+
+    fn get(&self, session: SessionId) -> Option<Arc<Slot>> {
+        self.slots().get(&session).cloned()
+    }
+
+    fn remove(&self, session: SessionId) -> Option<Arc<Slot>> {
+        let removed = self.slots().remove(&session);
+        if removed.is_none() {
+            let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
+            *old = old.saturating_sub(1);
+        }
+        removed
+    }
+}
+
+impl Slot {
+    /// Makes a new stream the one that speaks for the session, and ends the one before.
+    pub(super) fn take_over(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *stream, token.clone()).cancel();
+        token
+    }
+
+    fn close_stream(&self) {
+        self.stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .cancel();
+    }
+}
+
+impl Server {
+    /// The session's slot with its machine in it, from its journal where this process does not have
+    /// it yet.
+    pub(super) async fn slot(self: &Arc<Self>, terms: &ValidOpen) -> Result<Arc<Slot>, Refusal> {
+        let slot = self.registry.slot(terms.session)?;
+        let mut live = slot.live.lock().await;
+        if live.is_none() {
+            let predecessors = self.predecessors(terms.session).await?;
+            let (journals, session) = (self.parts.journals.clone(), terms.session);
+            let loaded = tokio::task::spawn_blocking(move || journals.load(session)).await;
+            let loaded = loaded
+                .map_err(std::io::Error::other)
+                .and_then(|loaded| loaded);
+            let (journal, records) = loaded.map_err(|error| {
+                tracing::error!(session, %error, "the journal can't be opened");
+                Refusal::new(
+                    RefusalCode::Internal,
+                    "the server's disk failed; try another",
+                )
+            })?;
+            let serving = Serving::restore(self.parts.me.clone(), terms, predecessors, records);
+            *live = Some(Live {
+                serving,
+                journal: Some(journal),
+            });
+        }
+        drop(live);
+        Ok(slot)
+    }
+
+    /// Forgets the caches whose leases ended, and closes their streams.
+    pub async fn reap(&self) {
+        let now = self.now();
+        for session in self.with_leases(|leases| leases.expired(now.time)) {
+            let Some(slot) = self.registry.get(session) else {
+                self.release(session).await;
+                continue;
+            };
+            // A step is under way: the session is used.
+            let Ok(mut live) = slot.live.try_lock() else {
+                self.with_leases(|leases| leases.renew(session, now.time));
+                continue;
+            };
+            tracing::debug!(session, "the cache was not used for too long");
+            if let Some(live) = live.as_mut() {
+                live.serving.evict();
+            }
+            slot.close_stream();
+            self.release(session).await;
+            self.parts.metrics.evicted.inc();
+        }
+    }
+
+    /// Gives a session's cache back.
+    pub(super) async fn release(&self, session: SessionId) {
+        self.parts.compute.close(session).await;
+        self.with_leases(|leases| leases.release(session));
+    }
+
+    /// The chain closed the session: nothing of it is needed any more.
+    pub async fn forget(&self, session: SessionId) {
+        if let Some(slot) = self.registry.remove(session) {
+            slot.close_stream();
+            *slot.live.lock().await = None;
+            self.release(session).await;
+        }
+        let journals = self.parts.journals.clone();
+        let removed = tokio::task::spawn_blocking(move || journals.remove(session)).await;
+        if let Err(error) = removed
+            .map_err(std::io::Error::other)
+            .and_then(|removed| removed)
+        {
+            tracing::warn!(session, %error, "the journal can't be removed");
+        }
+    }
+}

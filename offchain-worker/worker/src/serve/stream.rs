@@ -1,0 +1,281 @@
+//! One stream: its first request opens a session, the others are handed to that session's machine.
+
+use super::{
+    registry::{Live, Slot},
+    Server,
+};
+use quipu_protocol::{
+    limits::{MAX_SESSIONS, OPEN_TIMEOUT},
+    Activations, Open, Refusal, RefusalCode, Request, Response,
+};
+use quipu_worker_core::{
+    ports::{Incoming, PeerError, ServerStream},
+    serve::{Effect, Record, ValidOpen},
+};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+/// Streams that are served at once. More than sessions, since a stream that just broke still
+/// counts; further ones are refused as busy.
+const MAX_STREAMS: usize = 4 * MAX_SESSIONS;
+
+/// Serves every stream that comes in, each in its own task, until `stop` or until the swarm is
+/// gone. Then waits for the requests under way.
+pub async fn accept(server: Arc<Server>, mut incoming: Box<dyn Incoming>, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(MAX_STREAMS));
+    let mut streams = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            _ = stop.cancelled() => break,
+            Some(_) = streams.join_next(), if !streams.is_empty() => continue,
+            stream = incoming.next() => stream,
+        };
+        let Some(stream) = stream else { break };
+        let (server, stop) = (server.clone(), stop.clone());
+        let permit = permits.clone().try_acquire_owned();
+        streams.spawn(async move {
+            let mut conversation = Conversation { server, stream };
+            match permit {
+                Ok(_permit) => conversation.run(stop).await,
+                Err(_) => {
+                    let refusal = Refusal::new(RefusalCode::Busy, "too many streams");
+                    conversation.refuse(refusal).await;
+                }
+            }
+        });
+    }
+    while streams.join_next().await.is_some() {}
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Close,
+}
+
+struct Conversation {
+    server: Arc<Server>,
+    stream: Box<dyn ServerStream>,
+}
+
+impl Conversation {
+    async fn run(&mut self, stop: CancellationToken) {
+        let first = tokio::select! {
+            _ = stop.cancelled() => return,
+            first = timeout(OPEN_TIMEOUT, self.stream.receive()) => first,
+        };
+        let open = match first {
+            Ok(Ok((Request::Open(open), None))) => open,
+            Ok(Ok(_)) => {
+                let message = "a stream begins with an Open";
+                return self
+                    .refuse(Refusal::new(RefusalCode::Unexpected, message))
+                    .await;
+            }
+            // The peer went away, or the network told it what it did wrong.
+            Ok(Err(_)) | Err(_) => return,
+        };
+        let client = self.stream.peer().to_vec();
+        let (terms, slot) = match self.server.admit(&open, &client).await {
+            Ok(opened) => opened,
+            Err(refusal) => return self.refuse(refusal).await,
+        };
+        let ended = slot.take_over();
+        let mut flow = {
+            let mut live = slot.live.lock().await;
+            match live.as_mut().map(|live| live.serving.on_open(&terms)) {
+                Some(effects) => self.carry_out(&mut live, effects).await,
+                None => Flow::Close,
+            }
+        };
+        while flow == Flow::Continue {
+            flow = tokio::select! {
+                _ = stop.cancelled() => Flow::Close,
+                _ = ended.cancelled() => Flow::Close,
+                request = self.stream.receive() => self.answer(&slot, &ended, request).await,
+            };
+        }
+        self.stream.close().await;
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) {
+        debug!(%refusal, "stream refused");
+        self.server.parts.metrics.refused(refusal.code).inc();
+        if self
+            .stream
+            .send(Response::Refused(refusal), None)
+            .await
+            .is_ok()
+        {
+            self.stream.close().await;
+        }
+    }
+
+    /// Answers a request, whether or not the client is still there: what it began is finished, and
+    /// the next stream finds it so.
+    async fn answer(
+        &mut self,
+        slot: &Slot,
+        ended: &CancellationToken,
+        request: Result<(Request, Option<Activations>), PeerError>,
+    ) -> Flow {
+        let (request, payload) = match request {
+            Ok(request) => request,
+            Err(error) => {
+                debug!(%error, "stream ended");
+                return Flow::Close;
+            }
+        };
+        let mut live = slot.live.lock().await;
+        // Another stream may have taken over while this one waited.
+        if ended.is_cancelled() {
+            return Flow::Close;
+        }
+        let Some(session) = live.as_mut() else {
+            return Flow::Close;
+        };
+        let now = self.server.now();
+        let id = session.serving.session();
+        self.server.with_leases(|leases| leases.renew(id, now.time));
+        let effects = session.serving.on_request(request, payload, now);
+        self.carry_out(&mut live, effects).await
+    }
+
+    /// Carries effects out in their order, and those that follow from them.
+    async fn carry_out(&mut self, slot: &mut Option<Live>, effects: Vec<Effect>) -> Flow {
+        let mut flow = Flow::Continue;
+        let mut queue: VecDeque<Effect> = effects.into();
+        let mut records: Vec<Record> = Vec::new();
+        while let Some(effect) = queue.pop_front() {
+            let Some(live) = slot.as_mut() else {
+                return Flow::Close;
+            };
+            let session = live.serving.session();
+            match effect {
+                Effect::Release => self.server.release(session).await,
+                Effect::Reserve { positions } => {
+                    let reserved = self.server.reserve(session, positions).await;
+                    queue.extend(live.serving.on_reserved(reserved));
+                }
+                Effect::Compute { position, input } => {
+                    let (started, tokens) = (Instant::now(), input.header.tokens);
+                    let result = self
+                        .server
+                        .parts
+                        .compute
+                        .forward(session, position, input)
+                        .await;
+                    self.server
+                        .parts
+                        .metrics
+                        .computed(tokens, started.elapsed());
+                    queue.extend(live.serving.on_computed(result));
+                }
+                Effect::Keep(record) => records.push(record),
+                Effect::Reply(response, payload) => {
+                    if records.iter().any(Record::is_urgent)
+                        && !self.server.keep(live, std::mem::take(&mut records)).await
+                    {
+                        *slot = None;
+                        self.server.release(session).await;
+                        let message = "the server's disk failed; try another";
+                        let refusal = Refusal::new(RefusalCode::Internal, message);
+                        self.refuse(refusal).await;
+                        return Flow::Close;
+                    }
+                    if let Response::Refused(refusal) = &response {
+                        debug!(session, %refusal, "refused");
+                        self.server.parts.metrics.refused(refusal.code).inc();
+                    }
+                    if flow == Flow::Continue && self.stream.send(response, payload).await.is_err()
+                    {
+                        flow = Flow::Close;
+                    }
+                }
+                Effect::Close => flow = Flow::Close,
+            }
+        }
+        if let Some(live) = slot.as_mut() {
+            // What is left is evidence: a server can live without it.
+            self.server.keep(live, records).await;
+        }
+        flow
+    }
+}
+
+impl Server {
+    /// The terms of an `Open`, and the session's slot.
+    async fn admit(
+        self: &Arc<Self>,
+        open: &Open,
+        client: &[u8],
+    ) -> Result<(ValidOpen, Arc<Slot>), Refusal> {
+        let terms = self.check(open, client).await?;
+        let slot = self.slot(&terms).await?;
+        Ok((terms, slot))
+    }
+
+    /// Reserves a cache.
+    async fn reserve(&self, session: u64, positions: u32) -> Result<(), Refusal> {
+        self.reap().await;
+        let now = self.now();
+        self.with_leases(|leases| leases.admit(session, positions, now.time))?;
+        if let Err(error) = self.parts.compute.open(session, positions).await {
+            self.with_leases(|leases| leases.release(session));
+            tracing::error!(session, %error, "no cache, though the leases allowed it");
+            return Err(Refusal::new(RefusalCode::Busy, error.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Writes records to the journal, and vouchers into the book. False if the disk failed.
+    async fn keep(&self, live: &mut Live, records: Vec<Record>) -> bool {
+        if records.is_empty() {
+            return true;
+        }
+        let Some(mut journal) = live.journal.take() else {
+            return false;
+        };
+        let written = tokio::task::spawn_blocking(move || {
+            let result = journal.append(&records);
+            (journal, records, result)
+        });
+        let (journal, records, result) = match written.await {
+            Ok(written) => written,
+            Err(error) => {
+                tracing::error!(%error, "the journal can't be written");
+                return false;
+            }
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "the journal can't be written; is the disk full?");
+            return false;
+        }
+        live.journal = Some(journal);
+        for record in records {
+            match record {
+                Record::Voucher { voucher, signature } => {
+                    self.parts.book.note(voucher, signature);
+                    self.parts.metrics.vouchers.inc();
+                }
+                Record::Receipt(_) => {
+                    self.parts.metrics.receipts.inc();
+                }
+                Record::Upstream(_) => {}
+                Record::Conflict(receipt) => {
+                    let (session, node) = (receipt.receipt.session, receipt.receipt.node);
+                    tracing::warn!(
+                        session,
+                        node,
+                        "a receipt contradicts what came in; it is kept"
+                    );
+                    self.parts.metrics.conflicts.inc();
+                }
+            }
+        }
+        true
+    }
+}

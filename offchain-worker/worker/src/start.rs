@@ -1,0 +1,202 @@
+//! From a valid configuration to a running worker.
+
+use crate::{
+    chain_sync::ChainSync,
+    compute::{measure, Rates, SpanCompute},
+    config::{Command, ValidConfig},
+    daemon::{self, Parts, Stop, SESSION_PATIENCE},
+    error::WorkerError,
+    model::{self, ModelMismatch},
+    net::{NetworkAnnouncer, NetworkStreams, RosterKeys},
+    preflight::{check_peer, find_place, Place},
+    redeem::Book,
+    runner::SwarmRunner,
+    telemetry::{self, Metrics},
+};
+use prometheus_client::registry::Registry;
+use quipu_chain::{connect, ConnectOptions};
+use quipu_engine::{backend::FlexDevice, CpuSpan, Model};
+use quipu_network::{
+    load_or_create_key, system_clock, Network, NetworkConfig, NetworkMetrics, PeerId, Role,
+};
+use quipu_protocol::limits::DRAIN;
+use quipu_worker_core::{
+    ports::{Compute, SharedChain},
+    serve::Identity,
+    Signer,
+};
+use serde_json::json;
+use std::{sync::Arc, time::Instant};
+use tracing::info;
+
+/// Does what the command line asks for.
+pub async fn execute(command: Command, stop: Stop) -> Result<(), WorkerError> {
+    match command {
+        Command::Serve(args) => serve(args.with_file()?.validate()?, stop).await,
+        Command::Digest(args) => {
+            let printed = blocking("the model can't be read", move || {
+                let model = Model::open(&args.model).map_err(ModelMismatch::from)?;
+                model::digests(&model)
+            });
+            println!("{:#}", printed.await?);
+            Ok(())
+        }
+        Command::Id(args) => {
+            let key = load_or_create_key(&crate::config::peer_key(&args.base_path))?;
+            let peer = key.public().to_peer_id();
+            let bytes = format!("0x{}", hex::encode(peer.to_bytes()));
+            println!(
+                "{:#}",
+                json!({ "peer_id": peer.to_string(), "multihash": bytes })
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Runs on a thread for blocking work.
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, WorkerError> + Send + 'static,
+) -> Result<T, WorkerError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(std::io::Error::other)
+        .map_err(WorkerError::io(what))?
+}
+
+/// Serves until it is stopped.
+pub async fn serve(config: ValidConfig, stop: Stop) -> Result<(), WorkerError> {
+    let parts = tokio::select! {
+        // Nothing was begun that would have to be ended.
+        _ = stop.gently.cancelled() => return Ok(()),
+        _ = stop.now.cancelled() => return Ok(()),
+        parts = prepare(config) => parts?,
+    };
+    daemon::run(parts, stop).await
+}
+
+/// Everything up to the seat: model, chain, node, weights, network.
+async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
+    // What is wrong here is wrong at once, not after waiting for a chain.
+    let key = load_or_create_key(&config.peer_key())?;
+    let peer: PeerId = key.public().to_peer_id();
+    let path = config.model.clone();
+    let model = blocking("the model can't be opened", move || {
+        Ok(Arc::new(Model::open(&path).map_err(ModelMismatch::from)?))
+    })
+    .await?;
+    let mut registry = Registry::with_prefix("quipu_worker");
+    let metrics = Metrics::register(&mut registry);
+    let network_metrics = NetworkMetrics::register(&mut registry);
+    let endpoint = match config.metrics {
+        None => None,
+        Some(address) => {
+            let what = format!("metrics can't be served at {address}; is the port taken?");
+            let listener = telemetry::bind(address)
+                .await
+                .map_err(WorkerError::io(what))?;
+            info!(address = ?listener.local_addr().ok(), "metrics are served");
+            Some((listener, registry))
+        }
+    };
+
+    let chain = connect(&config.chain, ConnectOptions::default()).await?;
+    let chain: SharedChain = Arc::new(chain);
+    let signer: Arc<dyn Signer> = Arc::new(config.hotkey.clone());
+    let hotkey = signer.public();
+    let place = find_place(
+        &*chain,
+        hotkey,
+        config.subnet,
+        config.blocks,
+        config.kv_positions,
+        model.clone(),
+    )
+    .await?;
+    check_peer(&place.node, &peer, &config.peer_key())?;
+    let Place {
+        node,
+        subnet,
+        span,
+        profile,
+    } = place;
+
+    let positions = config.kv_positions;
+    let (compute, rates) = {
+        let model = model.clone();
+        blocking("the span can't be loaded", move || {
+            load(&model, span, positions)
+        })
+        .await?
+    };
+    let book = Arc::<Book>::default();
+    let sync = ChainSync::start(chain.clone(), config.subnet, node.id, book.clone()).await?;
+
+    let mut network = NetworkConfig::new(key, Role::Server, chain.genesis());
+    network.listen = config.listen.clone();
+    network.external = config.external.clone();
+    network.bootstrap = config.bootstrap.clone();
+    let keys = Arc::new(RosterKeys {
+        subnet: config.subnet,
+        roster: sync.1.roster.clone(),
+    });
+    let (network, streams) = Network::spawn(network, keys, network_metrics).await?;
+    for address in network.listen_addresses().await? {
+        info!(address = %format!("{address}/p2p/{peer}"), "listening");
+    }
+    let runner = SwarmRunner::new(
+        model,
+        chain.clone(),
+        Arc::new(network.clone()),
+        signer.clone(),
+    );
+    let started = Instant::now();
+    Ok(Parts {
+        sync,
+        book,
+        me: Identity {
+            genesis: chain.genesis(),
+            subnet: config.subnet,
+            node: node.id,
+            span,
+            peer: peer.to_bytes(),
+            weights_root: subnet.manifest.weights_root,
+            profile,
+            hidden: compute.hidden_size(),
+            context: compute.context_length(),
+            signer,
+        },
+        chain,
+        price: config.price,
+        compute,
+        rates,
+        announcer: Arc::new(NetworkAnnouncer(network)),
+        incoming: Box::new(NetworkStreams(streams)),
+        journals: config.journals(),
+        jobs: Some((Arc::new(runner), config.jobs())),
+        clock: Arc::new(move || started.elapsed()),
+        unix_clock: system_clock(),
+        session_patience: SESSION_PATIENCE,
+        drain: DRAIN,
+        leave_on_exit: config.leave_on_exit,
+        metrics,
+        endpoint,
+    })
+}
+
+/// Loads the blocks and measures them. Blocks.
+fn load(
+    model: &Model,
+    span: quipu_primitives::Span,
+    positions: u32,
+) -> Result<(Box<dyn Compute>, Rates), WorkerError> {
+    let started = Instant::now();
+    let range = usize::from(span.start)..usize::from(span.end);
+    let loaded = CpuSpan::load(model, range, &FlexDevice)?;
+    let bytes = loaded.weight_bytes();
+    let mut compute = SpanCompute::new(loaded, positions);
+    let took = started.elapsed();
+    let rates = measure(&mut compute)?;
+    info!(%span, bytes, ?took, decode = ?rates.decode, prefill = rates.prefill, "blocks loaded");
+    Ok((Box::new(compute), rates))
+}
