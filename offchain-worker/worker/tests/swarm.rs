@@ -1,0 +1,382 @@
+//! The client against real workers: the engine's blocks, the worker's sessions and journals, the
+//! network's framing and limits, all in one process, on a tiny model with random weights.
+
+use async_trait::async_trait;
+use quipu_client::{
+    generate::Finish, Client, ClientError, ClientOptions, Ends, EngineEnds, Event, Generation,
+    Prompt, Request, SamplingOptions,
+};
+use quipu_engine::{backend::FlexDevice, CpuEnds, CpuSpan, Sampling};
+use quipu_primitives::{Balance, NodeId, Span, SubnetId};
+use quipu_protocol::SignedAnnouncement;
+use quipu_testkit::{
+    chain::GENESIS,
+    swarm::{Faults, MemorySwarm},
+    tiny::flex_profile,
+    FakeChain, TinyFiles,
+};
+use quipu_worker::{
+    chain_sync::ChainSync,
+    compute::{measure, SpanCompute},
+    daemon::{run, Parts, Stop},
+    net::NetworkStreams,
+    redeem::Book,
+    telemetry::Metrics,
+};
+use quipu_worker_core::{
+    keys::EphemeralKey,
+    ports::{Announcer, Call, Chain, PeerError, SharedChain},
+    serve::Identity,
+    Signer,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+const SUBNET: SubnetId = 1;
+const PRICE: Balance = 3;
+const PROMPT: &str =
+    "In the Andes a quipu was a ledger of knotted strings, and the keepers of the \
+                      quipus knew by heart what each of the knots had to tell about the herds.";
+const TOKENS: u32 = 24;
+
+fn key(seed: u8) -> EphemeralKey {
+    EphemeralKey::from_seed(&[seed; 32])
+}
+
+fn consumer() -> EphemeralKey {
+    key(200)
+}
+
+fn peer(node: NodeId) -> Vec<u8> {
+    vec![0, 1, node as u8]
+}
+
+/// A subnet of four workers: 1 and 3 hold the first half of the model, 2 and 4 the second.
+struct World {
+    chain: Arc<FakeChain>,
+    files: TinyFiles,
+    swarm: MemorySwarm,
+    stops: Vec<Stop>,
+    _folders: Vec<TempDir>,
+}
+
+const HALVES: [Span; 2] = [Span { start: 0, end: 2 }, Span { start: 2, end: 4 }];
+
+struct Announces {
+    swarm: MemorySwarm,
+    published: watch::Sender<u32>,
+}
+
+#[async_trait]
+impl Announcer for Announces {
+    fn local(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    async fn addresses(&self) -> Result<Vec<String>, PeerError> {
+        Ok(vec!["/ip4/127.0.0.1/tcp/1".into()])
+    }
+
+    async fn announce(&self, record: SignedAnnouncement) -> Result<usize, PeerError> {
+        self.swarm.publish(&GENESIS, &record);
+        if record.announcement.state == quipu_protocol::ServerState::Online {
+            self.published.send_modify(|count| *count += 1);
+        }
+        Ok(1)
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let (chain, files, swarm) = (FakeChain::new(), TinyFiles::new(7), MemorySwarm::default());
+        let register = Call::RegisterSubnet(Box::new(files.manifest()));
+        chain.apply(key(1).public(), register).unwrap();
+        chain.fund(consumer().public(), 10_000_000);
+        let mut world = World {
+            chain,
+            files,
+            swarm,
+            stops: Vec::new(),
+            _folders: Vec::new(),
+        };
+        for node in 1..=4 {
+            world.serve(node, HALVES[(node as usize - 1) % 2]).await;
+        }
+        world
+    }
+
+    async fn serve(&mut self, node: NodeId, span: Span) {
+        let (coldkey, hotkey) = (key(100 + node as u8), key(150 + node as u8));
+        let account = coldkey.public();
+        self.chain.fund(account, 5_000);
+        let register = Call::RegisterNode {
+            subnet: SUBNET,
+            hotkey: hotkey.public(),
+            peer_id: peer(node),
+        };
+        self.chain.apply(account, register).unwrap();
+        self.chain
+            .apply(
+                account,
+                Call::Bond {
+                    node,
+                    amount: 5_000,
+                },
+            )
+            .unwrap();
+        let model = self.files.open();
+        let range = usize::from(span.start)..usize::from(span.end);
+        let loaded = CpuSpan::load(&model, range, &FlexDevice).unwrap();
+        let mut compute = SpanCompute::new(loaded, 1024);
+        let rates = measure(&mut compute).unwrap();
+        let chain: SharedChain = self.chain.clone();
+        let (book, stop, folder) = (
+            Arc::<Book>::default(),
+            Stop::default(),
+            TempDir::new().unwrap(),
+        );
+        let (published, mut online) = watch::channel(0);
+        let started = Instant::now();
+        let manifest = self.files.manifest();
+        let parts = Parts {
+            sync: ChainSync::start(chain.clone(), SUBNET, node, book.clone())
+                .await
+                .unwrap(),
+            chain,
+            book,
+            me: Identity {
+                genesis: GENESIS,
+                subnet: SUBNET,
+                node,
+                span,
+                peer: peer(node),
+                weights_root: manifest.weights_root,
+                profile: flex_profile().digest(),
+                hidden: manifest.config.hidden_size,
+                context: manifest.config.context_length,
+                signer: Arc::new(hotkey),
+            },
+            price: PRICE,
+            compute: Box::new(compute),
+            rates,
+            announcer: Arc::new(Announces {
+                swarm: self.swarm.clone(),
+                published,
+            }),
+            incoming: Box::new(NetworkStreams(self.swarm.server(&peer(node)))),
+            journals: folder.path().join("sessions"),
+            jobs: None,
+            clock: Arc::new(move || started.elapsed()),
+            unix_clock: quipu_network::system_clock(),
+            session_patience: Duration::from_secs(1),
+            drain: Duration::from_secs(5),
+            leave_on_exit: false,
+            metrics: Metrics::default(),
+            endpoint: None,
+        };
+        tokio::spawn(run(parts, stop.clone()));
+        tokio::time::timeout(Duration::from_secs(20), online.wait_for(|count| *count > 0))
+            .await
+            .expect("the worker comes online")
+            .unwrap();
+        // The router prefers what is near: the primaries are known.
+        let millis = if node <= 2 { 1 } else { 20 };
+        self.swarm
+            .set_round_trip(&peer(node), Duration::from_millis(millis));
+        self.stops.push(stop);
+        self._folders.push(folder);
+    }
+
+    fn client(&self) -> Client {
+        let ends: Arc<dyn Ends> = Arc::new(EngineEnds::load(&self.files.open()).unwrap());
+        let options = ClientOptions {
+            open_timeout: Duration::from_secs(5),
+            step_timeout: Duration::from_secs(10),
+            ban: Duration::from_secs(60),
+            ..Default::default()
+        };
+        let peers = Arc::new(self.swarm.client(b"client"));
+        Client::new(
+            self.chain.clone(),
+            peers,
+            ends,
+            Arc::new(consumer()),
+            options,
+        )
+    }
+
+    async fn ask(&self, sampling: SamplingOptions) -> Result<Generation, ClientError> {
+        let request = Request::new(SUBNET, Prompt::Text(PROMPT.into()), sampling);
+        self.client().generate(request, |_| {}).await
+    }
+
+    /// The same answer without any swarm.
+    fn alone(&self) -> Vec<u32> {
+        let model = self.files.open();
+        let (tokenizer, blocks) = (model.tokenizer().unwrap(), model.config().blocks);
+        let ends = CpuEnds::load(&model, &FlexDevice).unwrap();
+        let span = CpuSpan::load(&model, 0..blocks, &FlexDevice).unwrap();
+        let mut cache = span.new_cache(256);
+        let prompt = tokenizer
+            .encode_chat(&[quipu_client::Message::user(PROMPT)])
+            .unwrap();
+        let (mut input, mut position, mut answer) = (prompt, 0, Vec::new());
+        while answer.len() < TOKENS as usize {
+            let hidden = span
+                .forward(&mut cache, ends.embed(&input).unwrap(), position)
+                .unwrap();
+            position += input.len();
+            let token = Sampling::greedy()
+                .sample(&ends.logits(&hidden).unwrap(), position as u64)
+                .unwrap();
+            answer.push(token);
+            if tokenizer.is_end(token) {
+                break;
+            }
+            input = vec![token];
+        }
+        answer
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for stop in &self.stops {
+            stop.now.cancel();
+        }
+    }
+}
+
+fn greedy() -> SamplingOptions {
+    SamplingOptions {
+        max_tokens: TOKENS,
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_through_workers_is_that_of_the_whole_model() {
+    let world = World::new().await;
+    let before = world.chain.balance(consumer().public());
+    let generation = world.ask(greedy()).await.unwrap();
+    assert_eq!(generation.tokens, world.alone());
+    assert!(
+        generation.prompt_tokens.len() > 96,
+        "the prompt goes in several steps"
+    );
+    assert!(matches!(generation.finish, Finish::Length | Finish::Stop));
+    let session = world
+        .chain
+        .session(generation.session)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(session.receipt_root, Some(generation.receipt_root));
+    let positions = (generation.prompt_tokens.len() + generation.tokens.len() - 1) as u32;
+    let paid: Vec<(NodeId, u32)> = generation
+        .paid
+        .iter()
+        .map(|paid| (paid.node, paid.positions))
+        .collect();
+    assert_eq!(paid, [(1, positions), (2, positions)]);
+    // The window closes; the consumer gets back what was not earned.
+    world.chain.advance(20);
+    let earned = 2 * PRICE * 2 * Balance::from(positions);
+    assert_eq!(world.chain.balance(consumer().public()), before - earned);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_whenever_the_answer_stays_the_same() {
+    let sampled = SamplingOptions {
+        temperature: 0.8,
+        seed: Some(5),
+        ..greedy()
+    };
+    for options in [greedy(), sampled] {
+        let undisturbed = World::new().await.ask(options).await.unwrap();
+        for victim in [1, 2] {
+            for requests in [0, 1, 2, 6, 15, 24] {
+                let world = World::new().await;
+                let faults = Faults {
+                    requests_left: Some(requests),
+                    stays_down: true,
+                    ..Default::default()
+                };
+                world.swarm.set_faults(&peer(victim), faults);
+                let generation = world.ask(options).await.unwrap();
+                let case = format!("node {victim} dies after {requests} requests");
+                assert_eq!(generation.tokens, undisturbed.tokens, "{case}");
+                assert_eq!(generation.text, undisturbed.text, "{case}");
+                assert_eq!(generation.failovers.len(), 1, "{case}");
+                assert_eq!(generation.failovers[0].replaced_by, [victim + 2], "{case}");
+                assert!(generation.abandoned.is_empty(), "{case}");
+                let positions =
+                    (generation.prompt_tokens.len() + generation.tokens.len() - 1) as u32;
+                for paid in &generation.paid {
+                    let whole = paid.node != victim;
+                    assert_eq!(paid.positions == positions, whole, "{case}: {paid:?}");
+                    assert!(paid.positions <= positions);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_streams_are_resumed_without_a_trace() {
+    let undisturbed = World::new().await.ask(greedy()).await.unwrap();
+    for victim in [1, 2] {
+        for (requests, responses) in [(Some(3), None), (Some(12), None), (None, Some(9))] {
+            let world = World::new().await;
+            let faults = Faults {
+                requests_left: requests,
+                responses_left: responses,
+                ..Default::default()
+            };
+            world.swarm.set_faults(&peer(victim), faults);
+            let generation = world.ask(greedy()).await.unwrap();
+            assert_eq!(generation.tokens, undisturbed.tokens);
+            assert!(
+                generation.failovers.is_empty(),
+                "{:?}",
+                generation.failovers
+            );
+            assert_eq!(generation.paid, undisturbed.paid);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_half_of_a_conversation_with_a_dead_swarm_is_told() {
+    let world = World::new().await;
+    for node in [1, 3] {
+        let faults = Faults {
+            requests_left: Some(8),
+            stays_down: true,
+            ..Default::default()
+        };
+        world.swarm.set_faults(&peer(node), faults);
+    }
+    let mut tokens = Vec::new();
+    let request = Request::new(SUBNET, Prompt::Text(PROMPT.into()), greedy());
+    let error = world
+        .client()
+        .generate(request, |event| {
+            if let Event::Token { id, .. } = event {
+                tokens.push(id);
+            }
+        })
+        .await
+        .unwrap_err();
+    let ClientError::Interrupted { partial, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(partial.tokens, tokens);
+    assert!(partial.settlement.is_some());
+    let session = world.chain.session(partial.session).await.unwrap().unwrap();
+    assert_eq!(session.receipt_root, Some(partial.receipt_root));
+}
