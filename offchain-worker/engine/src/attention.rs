@@ -29,9 +29,9 @@ pub(crate) struct Step<B: Backend> {
     /// Position of the first token.
     pub position: usize,
     pub rotation: Rotation<B>,
-    /// `[1, tokens, position + tokens]`: 0 where a token may look, −∞ at later ones. A single token
-    /// needs none.
-    pub mask: Option<Tensor<B, 3>>,
+    /// `[1, tokens × positions]`: for each token 0 where it may look, −∞ at later positions. A
+    /// single token needs none.
+    pub mask: Option<Tensor<B, 2>>,
 }
 
 impl<B: Backend> Attention<B> {
@@ -86,16 +86,17 @@ impl<B: Backend> Attention<B> {
         query: Tensor<B, 3>,
         keys: Tensor<B, 3>,
         values: Tensor<B, 3>,
-        mask: Option<&Tensor<B, 3>>,
+        mask: Option<&Tensor<B, 2>>,
     ) -> Tensor<B, 3> {
         let [heads, tokens, width] = query.dims();
         let positions = keys.dims()[1];
         let rows = heads / self.kv_heads * tokens;
         let scale = 1.0 / (width as f32).sqrt();
-        let stacked = query.reshape([self.kv_heads, rows, width]);
-        let mut scores = stacked.matmul(keys.swap_dims(1, 2)) * scale;
+        let stacked = (query * scale).reshape([self.kv_heads, rows, width]);
+        let mut scores = stacked.matmul(keys.swap_dims(1, 2));
         if let Some(mask) = mask {
-            let masked = scores.reshape([heads, tokens, positions]) + mask.clone();
+            // As one row per head: backends add one row to equal rows fastest.
+            let masked = scores.reshape([heads, tokens * positions]) + mask.clone();
             scores = masked.reshape([self.kv_heads, rows, positions]);
         }
         softmax(scores, 2)
@@ -109,7 +110,7 @@ pub(crate) fn causal_mask<B: Backend>(
     position: usize,
     tokens: usize,
     device: &B::Device,
-) -> Option<Tensor<B, 3>> {
+) -> Option<Tensor<B, 2>> {
     if tokens == 1 {
         return None;
     }
@@ -119,7 +120,7 @@ pub(crate) fn causal_mask<B: Backend>(
         row[position + token + 1..].fill(f32::NEG_INFINITY);
     }
     Some(Tensor::from_data(
-        TensorData::new(mask, [1, tokens, positions]),
+        TensorData::new(mask, [1, tokens * positions]),
         device,
     ))
 }

@@ -97,8 +97,8 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Is the input to blame, so that the same call fails on every machine? Otherwise it is the
-    /// weights or this machine.
+    /// Is the call to blame, so that it fails on every machine with these weights? Otherwise it is
+    /// this machine or its files.
     pub fn is_callers_fault(&self) -> bool {
         !matches!(self, Self::Weights(_) | Self::Backend(_))
     }

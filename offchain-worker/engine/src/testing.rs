@@ -98,8 +98,9 @@ impl TinyModel {
         self
     }
 
-    /// With Llama 3's scaling of rotary frequencies.
+    /// With Llama 3's rotary frequencies and their scaling.
     pub fn scaled_rope(mut self) -> Self {
+        self.config.rope_theta = 500_000.0;
         self.config.rope_scaling = Some(RopeScaling {
             factor: 8.0,
             low_freq_factor: 1.0,

@@ -125,7 +125,7 @@ impl Victim {
 
     fn try_many(&self) {
         let config = ProptestConfig {
-            cases: 400,
+            cases: 256,
             failure_persistence: None,
             ..Default::default()
         };
@@ -175,7 +175,7 @@ fn tokenizer_settings() {
 #[test]
 fn every_length_of_a_gguf_header_is_refused() {
     let victim = Victim::new(TinyFormat::Gguf, "model.gguf", usize::MAX);
-    for len in 0..victim.original.len().min(9_000) {
+    for len in (0..1_000).chain((1_000..victim.original.len()).step_by(19)) {
         std::fs::write(
             victim.dir.path().join("model.gguf"),
             &victim.original[..len],

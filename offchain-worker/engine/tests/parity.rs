@@ -11,7 +11,7 @@ use quipu_engine::{ChatMessage, CpuEnds, CpuSpan, HiddenStates, Model, Sampling,
 use serde::Deserialize;
 
 /// Relative distance ‖a−b‖/‖b‖ of a row of hidden states to the reference's.
-const BOUNDARY_TOLERANCE: f64 = 2e-5;
+const BOUNDARY_TOLERANCE: f64 = 1e-5;
 
 #[derive(Deserialize)]
 struct Fixture {

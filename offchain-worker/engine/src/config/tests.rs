@@ -46,7 +46,7 @@ fn a_manifest_keeps_every_field() {
 #[test]
 fn a_manifest_refuses_what_it_would_round() {
     let config = ModelConfig {
-        rope_theta: 10_000.000_3,
+        rope_theta: 10_000.000_000_3,
         ..smollm2()
     };
     // In f32, in which frequencies are computed, that is 10 000.

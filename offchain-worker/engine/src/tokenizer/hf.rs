@@ -13,8 +13,7 @@ use crate::weights::model::read_json;
 /// Builds the tokenizer of `json`, the content of `tokenizer.json`, with what the other files of
 /// `folder` say about its special tokens and its chat template.
 pub(crate) fn load(folder: &Path, json: &[u8]) -> Result<Tokenizer, TokenizerError> {
-    let inner =
-        Inner::from_bytes(json).map_err(|error| TokenizerError::Corrupt(error.to_string()))?;
+    let inner = parse(json)?;
     let decoding = decoding(&inner)?;
     let settings = optional_json(folder, "tokenizer_config.json")?;
     let mut end_tokens = BTreeSet::new();
@@ -37,6 +36,17 @@ pub(crate) fn load(folder: &Path, json: &[u8]) -> Result<Tokenizer, TokenizerErr
         bos_text,
         eos_text,
     })
+}
+
+/// The tokenizers crate panics on some files that are JSON but no tokenizer, and on all that are no
+/// JSON.
+fn parse(json: &[u8]) -> Result<Inner, TokenizerError> {
+    let corrupt = |error: String| TokenizerError::Corrupt(format!("tokenizer.json: {error}"));
+    serde_json::from_slice::<serde::de::IgnoredAny>(json)
+        .map_err(|error| corrupt(error.to_string()))?;
+    std::panic::catch_unwind(|| Inner::from_bytes(json))
+        .map_err(|_| corrupt("its structure is none the tokenizers crate knows".into()))?
+        .map_err(|error| corrupt(error.to_string()))
 }
 
 /// How the tokenizer's own decoder reads tokens.
