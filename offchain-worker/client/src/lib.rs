@@ -12,6 +12,7 @@ mod link;
 pub mod options;
 pub mod payment;
 pub mod receipts;
+pub mod report;
 pub mod routing;
 pub mod sampling;
 mod session;
@@ -19,7 +20,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use chain_of_servers::FailOver;
 pub use ends::{Ends, EndsError, EngineEnds, Message, Prompt, Role};
 pub use error::{ClientError, ServerError};
-pub use generate::{Client, Event, Finish, Generation, Request};
+pub use generate::{Client, Request};
 pub use options::{ClientOptions, SamplingOptions};
+pub use report::{Abandoned, Event, Finish, Generation, Settlement, Timing};

@@ -23,7 +23,7 @@ use quipu_worker_core::{
     Signer,
 };
 use rand::{rngs::StdRng, RngCore};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout, Instant};
 use tracing::{debug, warn};
 
@@ -190,10 +190,10 @@ impl Client {
         }
         let mut secret = [0; 32];
         rand::rngs::OsRng.fill_bytes(&mut secret);
-        let key = EphemeralKey::from_seed(&secret);
+        let key = || EphemeralKey::from_seed(&secret);
         let call = Call::OpenSession {
             subnet,
-            session_key: key.public(),
+            session_key: key().public(),
             caps,
             duration: self.options.duration,
             seed_commitment: nonce.commitment(),
@@ -210,6 +210,15 @@ impl Client {
         let id = id.ok_or_else(|| {
             ChainError::Decode("the block of the session has no `SessionOpened`".into())
         })?;
+        // From here on the session can be settled, whatever happens.
+        let genesis = self.chain.genesis();
+        let empty = Ledger::new(genesis, id, key(), BTreeMap::new());
+        let ledger = self
+            .open
+            .lock()
+            .entry(id)
+            .or_insert(Arc::new(Mutex::new(empty)))
+            .clone();
         let info = self.await_session(id).await?;
         let accounts = info
             .servers
@@ -221,13 +230,7 @@ impl Client {
                 )
             })
             .collect();
-        let ledger = Ledger::new(self.chain.genesis(), id, key, accounts);
-        let ledger = self
-            .open
-            .lock()
-            .entry(id)
-            .or_insert(Arc::new(Mutex::new(ledger)))
-            .clone();
+        *ledger.lock() = Ledger::new(genesis, id, key(), accounts);
         if !route.adopt(&info) {
             self.settle(&ledger).await?;
             return Err(ClientError::RosterChanged(subnet));

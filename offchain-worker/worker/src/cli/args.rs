@@ -289,13 +289,23 @@ pub struct AskArgs {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_tokens: u32,
     /// 0 takes the likeliest token; higher spreads the choice.
-    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "T",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub temperature: f32,
     /// Chooses among this many of the likeliest tokens; 0 for all.
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub top_k: u32,
     /// Chooses among the likeliest tokens that together have this probability.
-    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "P",
+        default_value_t = 1.0,
+        allow_negative_numbers = true
+    )]
     pub top_p: f32,
     /// Makes the text reproducible. Whoever guesses it foresees the choice of tokens.
     #[arg(long, value_name = "S")]

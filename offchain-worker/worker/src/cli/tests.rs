@@ -12,11 +12,11 @@ use quipu_client::{EngineEnds, Message};
 use quipu_primitives::{
     money::QPU,
     views::{NodeInfo, SubnetInfo},
-    AccountBytes, Balance, NodeId, SubnetId,
+    AccountBytes, Balance, NodeId, Span, SubnetId,
 };
 use quipu_testkit::{FakeChain, TinyFiles};
 use quipu_worker_core::{
-    ports::{Chain, ChainError},
+    ports::{Call, Chain, ChainError, ChainEvent},
     Signer,
 };
 use serde_json::Value;
@@ -364,6 +364,116 @@ async fn a_server_registers_bonds_and_is_shown() {
         error,
         Err(CliError::Chain(ChainError::Dispatch { .. }))
     ));
+}
+
+#[tokio::test]
+async fn sessions_quotes_and_jobs_are_shown() {
+    let (desk, files) = (Desk::new(), TinyFiles::new(1));
+    let apply = |uri: &str, call| {
+        let account = Keypair::from_uri(uri).unwrap().public();
+        desk.chain.apply(account, call).unwrap()
+    };
+    apply(
+        "//Creator",
+        Call::RegisterSubnet(Box::new(files.manifest())),
+    );
+    let hotkey = Keypair::from_uri("//Server1//hot").unwrap().public();
+    let peer_id = quipu_network::Keypair::generate_ed25519()
+        .public()
+        .to_peer_id()
+        .to_bytes();
+    apply(
+        "//Server1",
+        Call::RegisterNode {
+            subnet: 1,
+            hotkey,
+            peer_id,
+        },
+    );
+    apply(
+        "//Server1",
+        Call::Bond {
+            node: 1,
+            amount: QPU,
+        },
+    );
+    let profile = files.manifest().profiles[0].digest();
+    let span = Span { start: 0, end: 4 };
+    apply(
+        "//Server1//hot",
+        Call::Join {
+            node: 1,
+            span,
+            price: 5,
+            profile,
+        },
+    );
+    let shown = desk.run(&["subnet", "show", "1"]).await.unwrap();
+    assert!(
+        shown.contains("4 of 4 blocks") && shown.contains("serves blocks 0:4"),
+        "{shown}"
+    );
+
+    let quote = desk
+        .json(&["quote", "--subnet", "1", "--positions", "10"])
+        .await;
+    assert_eq!(
+        (&quote["total"], &quote["route"][0]["node"]),
+        (&"200".into(), &1.into())
+    );
+
+    let opened = apply(
+        "//Consumer",
+        Call::OpenSession {
+            subnet: 1,
+            session_key: [1; 32],
+            caps: vec![(1, 200)],
+            duration: 9,
+            seed_commitment: [2; 32],
+            integrator: None,
+        },
+    );
+    let [ChainEvent::SessionOpened { session, .. }] = opened.events[..] else {
+        panic!()
+    };
+    let id = session.to_string();
+    let shown = desk.json(&["session", "show", &id]).await;
+    assert_eq!(shown["status"], "open");
+    assert_eq!(shown["servers"][0]["cap"], "200");
+    assert!(desk
+        .run(&["session", "show", &id])
+        .await
+        .unwrap()
+        .contains("0:4: 0 positions"));
+
+    let request = [
+        "--key",
+        "//Consumer",
+        "job",
+        "request",
+        "--subnet",
+        "1",
+        "--prompt",
+        "why?",
+        "--fee",
+        "1QPU",
+    ];
+    let job = desk.json(&request).await["job"].to_string();
+    let shown = desk.json(&["job", "show", &job]).await;
+    assert_eq!(
+        (&shown["status"], &shown["prompt"]),
+        (&"assigned".into(), &"why?".into())
+    );
+    // Nobody answers; whoever waits is told.
+    let waiting = [&request[..], &["--wait"]].concat();
+    let (waited, ()) = tokio::join!(desk.run(&waiting), async {
+        // The request is on chain once its fee is on hold.
+        while desk.chain.calls().len() < 7 {
+            tokio::task::yield_now().await;
+        }
+        desk.chain.advance(100);
+    });
+    assert!(matches!(waited, Err(CliError::Unanswered(_))), "{waited:?}");
 }
 
 #[tokio::test]
