@@ -17,7 +17,7 @@ use quipu_client::{
     Client, ClientOptions, EngineEnds, Event, Generation, Prompt, Request, SamplingOptions,
 };
 use quipu_engine::Model;
-use quipu_network::{Network, NetworkConfig, NoKeys, Role};
+use quipu_network::{Network, NetworkConfig, NetworkMetrics, NoKeys, Role};
 use quipu_primitives::{
     money::QPU,
     views::{SessionInfo, SessionStatus},
@@ -252,7 +252,7 @@ impl Consumer {
         for worker in &net.workers {
             config.bootstrap.push(worker.address.parse()?);
         }
-        let (network, _incoming) = Network::spawn(config, Arc::new(NoKeys)).await?;
+        let (network, _incoming) = Network::spawn(config, Arc::new(NoKeys), NetworkMetrics::default()).await?;
         let model = Model::open(model)?;
         let ends = tokio::task::spawn_blocking(move || EngineEnds::load(&model)).await??;
         let signer = Keypair::from_uri("//Consumer")?;
@@ -315,6 +315,9 @@ impl Consumer {
                 }
                 Event::FailedOver(fail_over) => {
                     screen.write(&format!("\n[{fail_over:?}]\n"));
+                }
+                Event::Withdrawn { session, reason } => {
+                    screen.write(&format!("\n[session {session} is given up: {reason}]\n    "));
                 }
             })
             .await?;
