@@ -95,7 +95,9 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
             let listener = telemetry::bind(address)
                 .await
                 .map_err(WorkerError::io(what))?;
-            info!(address = ?listener.local_addr().ok(), "metrics are served");
+            if let Ok(address) = listener.local_addr() {
+                info!(%address, "metrics are served");
+            }
             Some((listener, registry))
         }
     };

@@ -7,6 +7,7 @@ pub use http::{bind, serve, Health};
 pub use metrics::Metrics;
 
 use crate::config::LogFormat;
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts the log on standard error. `RUST_LOG` says what is written; `info` is the default. Does

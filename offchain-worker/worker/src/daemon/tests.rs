@@ -7,3 +7,4 @@ mod ending;
 mod money;
 pub(crate) mod rig;
 mod sessions;
+mod swarm;

@@ -2,8 +2,9 @@
 
 use super::client::TestClient;
 use crate::{
+    announce::UnixClock,
     chain_sync::ChainSync,
-    compute::{measure, SpanCompute},
+    compute::{measure, Rates, SpanCompute},
     daemon::{run, Parts, Stop},
     error::WorkerError,
     net::NetworkStreams,
@@ -13,7 +14,7 @@ use crate::{
 use async_trait::async_trait;
 use futures::StreamExt;
 use quipu_engine::{backend::FlexDevice, CpuSpan, HiddenStates};
-use quipu_network::{FrameRate, IncomingStreams, ServerStream};
+use quipu_network::{FrameRate, IncomingStreams, Keypair, ServerStream};
 use quipu_primitives::{
     Balance, Digest, Manifest, NodeId, SessionId, SignatureBytes, Span, SubnetId, Voucher,
 };
@@ -56,22 +57,43 @@ pub struct Node {
     pub coldkey: u8,
 }
 
+const FRONT: Span = Span { start: 0, end: 2 };
+const BACK: Span = Span { start: 2, end: 4 };
+
 pub const FIRST: Node = Node {
     id: 1,
-    span: Span { start: 0, end: 2 },
+    span: FRONT,
     hotkey: 11,
     coldkey: 21,
 };
 pub const SECOND: Node = Node {
     id: 2,
-    span: Span { start: 2, end: 4 },
+    span: BACK,
     hotkey: 12,
     coldkey: 22,
 };
+/// Stands by for the first.
+pub const THIRD: Node = Node {
+    id: 3,
+    span: FRONT,
+    hotkey: 13,
+    coldkey: 23,
+};
+/// Stands by for the second.
+pub const FOURTH: Node = Node {
+    id: 4,
+    span: BACK,
+    hotkey: 14,
+    coldkey: 24,
+};
 
 impl Node {
+    pub fn keypair(&self) -> Keypair {
+        Keypair::ed25519_from_bytes([self.id as u8; 32]).unwrap()
+    }
+
     pub fn peer(&self) -> Vec<u8> {
-        vec![0, 1, self.id as u8]
+        self.keypair().public().to_peer_id().to_bytes()
     }
 }
 
@@ -101,14 +123,14 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// A subnet with two nodes, bonded but not seated.
+    /// A subnet with four nodes, bonded but not seated.
     pub fn new() -> Self {
         let (chain, files) = (FakeChain::new(), TinyFiles::new(7));
         let manifest = files.manifest();
         let call = |who: u8, call| chain.apply(key(who).public(), call).unwrap();
         call(CREATOR, Call::RegisterSubnet(Box::new(manifest.clone())));
         chain.fund(key(CONSUMER).public(), 1_000_000);
-        for node in [FIRST, SECOND] {
+        for node in [FIRST, SECOND, THIRD, FOURTH] {
             chain.fund(key(node.coldkey).public(), 5_000);
             let hotkey = key(node.hotkey).public();
             let register = Call::RegisterNode {
@@ -239,7 +261,10 @@ pub fn rows(start: u32, end: u32) -> Activations {
 }
 
 /// Keeps what is announced.
-pub struct Announced(watch::Sender<Vec<SignedAnnouncement>>);
+pub struct Announced(
+    watch::Sender<Vec<SignedAnnouncement>>,
+    Option<Box<dyn Announcer>>,
+);
 
 #[async_trait]
 impl Announcer for Announced {
@@ -247,11 +272,18 @@ impl Announcer for Announced {
         Vec::new()
     }
     async fn addresses(&self) -> Result<Vec<String>, PeerError> {
-        Ok(vec!["/ip4/127.0.0.1/tcp/1".into()])
+        match &self.1 {
+            Some(announcer) => announcer.addresses().await,
+            None => Ok(vec!["/ip4/127.0.0.1/tcp/1".into()]),
+        }
     }
     async fn announce(&self, record: SignedAnnouncement) -> Result<usize, PeerError> {
+        let reached = match &self.1 {
+            Some(announcer) => announcer.announce(record.clone()).await?,
+            None => 1,
+        };
         self.0.send_modify(|records| records.push(record));
-        Ok(1)
+        Ok(reached)
     }
 }
 
@@ -263,6 +295,9 @@ pub struct Setup {
     pub drain: Duration,
     pub session_patience: Duration,
     pub jobs: Option<SharedJobRunner>,
+    pub unix_clock: UnixClock,
+    /// Announced in place of what was measured, so that routes do not depend on the machine.
+    pub rates: Option<Rates>,
 }
 
 impl Default for Setup {
@@ -274,6 +309,8 @@ impl Default for Setup {
             drain: PATIENCE,
             session_patience: Duration::from_millis(1),
             jobs: None,
+            unix_clock: Arc::new(|| 1_000),
+            rates: None,
         }
     }
 }
@@ -287,7 +324,7 @@ pub struct Worker {
     pub base: TempDir,
     pub metrics: Metrics,
     task: JoinHandle<Result<(), WorkerError>>,
-    streams: mpsc::Sender<ServerStream>,
+    streams: Option<mpsc::Sender<ServerStream>>,
 }
 
 impl Worker {
@@ -305,12 +342,26 @@ impl Worker {
 
     /// Starts a worker in a folder that may have been another's.
     pub async fn launch(subnet: &Subnet, node: Node, setup: Setup, base: TempDir) -> Self {
+        let (streams, incoming) = IncomingStreams::channel(8);
+        let mut worker = Self::launch_in(subnet, node, setup, base, incoming, None).await;
+        worker.streams = Some(streams);
+        worker
+    }
+
+    /// Starts a worker that is reached through `incoming`, and tells `announcer` as well of itself.
+    pub async fn launch_in(
+        subnet: &Subnet,
+        node: Node,
+        setup: Setup,
+        base: TempDir,
+        incoming: IncomingStreams,
+        announcer: Option<Box<dyn Announcer>>,
+    ) -> Self {
         let range = usize::from(node.span.start)..usize::from(node.span.end);
         let span = CpuSpan::load(&subnet.files.open(), range, &FlexDevice).unwrap();
         let mut compute = SpanCompute::new(span, setup.positions);
         let rates = measure(&mut compute).unwrap();
         assert!(rates.prefill > 0 && rates.decode > Duration::ZERO);
-        let (streams, incoming) = IncomingStreams::channel(8);
         let (sender, announced) = watch::channel(Vec::new());
         let (clock, stop) = (ManualClock::new(), Stop::default());
         let (book, metrics) = (Arc::<Book>::default(), Metrics::default());
@@ -336,13 +387,13 @@ impl Worker {
             },
             price: setup.price,
             compute: Box::new(compute),
-            rates,
-            announcer: Arc::new(Announced(sender)),
+            rates: setup.rates.unwrap_or(rates),
+            announcer: Arc::new(Announced(sender, announcer)),
             incoming: Box::new(NetworkStreams(incoming)),
             journals: base.path().join("sessions"),
             jobs: setup.jobs.map(|runner| (runner, base.path().join("jobs"))),
             clock: clock.reader(),
-            unix_clock: Arc::new(|| 1_000),
+            unix_clock: setup.unix_clock,
             session_patience: setup.session_patience,
             drain: setup.drain,
             leave_on_exit: setup.leave_on_exit,
@@ -358,7 +409,7 @@ impl Worker {
             base,
             metrics,
             task,
-            streams,
+            streams: None,
         }
     }
 
@@ -375,7 +426,8 @@ impl Worker {
     pub async fn connect(&self, session: SessionId) -> TestClient {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let stream = ServerStream::over(b"client".to_vec(), theirs, PATIENCE, FrameRate::default());
-        self.streams
+        let streams = self.streams.as_ref().expect("it is reached otherwise");
+        streams
             .send(stream)
             .await
             .unwrap_or_else(|_| panic!("the worker has ended"));
