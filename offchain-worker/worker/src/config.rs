@@ -13,7 +13,7 @@ pub use size::Size;
 
 use quipu_chain::Keypair;
 use quipu_network::Multiaddr;
-use quipu_primitives::{Balance, Span, SubnetId};
+use quipu_primitives::{Balance, Digest, Span, SubnetId};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -154,14 +154,20 @@ impl ValidConfig {
         peer_key(&self.base_path)
     }
 
+    /// Folder of what belongs to one chain: its sessions and jobs have numbers that another chain
+    /// gives as well.
+    fn of_chain(&self, genesis: &Digest) -> PathBuf {
+        self.base_path.join(hex::encode(&genesis[..8]))
+    }
+
     /// Folder of the sessions' journals.
-    pub fn journals(&self) -> PathBuf {
-        self.base_path.join("sessions")
+    pub fn journals(&self, genesis: &Digest) -> PathBuf {
+        self.of_chain(genesis).join("sessions")
     }
 
     /// Folder of the jobs under way.
-    pub fn jobs(&self) -> PathBuf {
-        self.base_path.join("jobs")
+    pub fn jobs(&self, genesis: &Digest) -> PathBuf {
+        self.of_chain(genesis).join("jobs")
     }
 }
 

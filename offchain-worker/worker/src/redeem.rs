@@ -6,10 +6,10 @@
 //! of what was sent, so nothing is sent twice, not even after a crash.
 
 use crate::{serve::Server, telemetry::Metrics};
-use quipu_primitives::{views::SessionStatus, SessionId, SignatureBytes, Voucher};
+use quipu_primitives::{views::SessionStatus, voucher_payload, SessionId, SignatureBytes, Voucher};
 use quipu_worker_core::{
     ports::{Call, ChainError, SharedChain},
-    Signer,
+    verify, Signer,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +55,20 @@ impl Book {
                 self.wake.notify_one();
             }
         }
+    }
+
+    /// Forgets the voucher of a session, which may get another.
+    pub fn discard(&self, session: SessionId) {
+        self.inner().vouchers.remove(&session);
+    }
+
+    /// The session expires at this block.
+    pub fn opened(&self, session: SessionId, deadline: u32) {
+        self.inner().deadlines.insert(session, deadline);
+    }
+
+    fn deadline(&self, session: SessionId) -> Option<u32> {
+        self.inner().deadlines.get(&session).copied()
     }
 
     /// The chain's record of the session may have changed.
@@ -170,7 +184,12 @@ impl Redeemer {
     /// Looks at a session, redeems what there is to redeem, and says when to look again.
     async fn consider(&self, session: SessionId) -> Result<Look, ChainError> {
         let Some(info) = self.chain.session(session).await? else {
-            return Ok(Look::Never);
+            // A node that is still syncing knows nothing of the session either.
+            let block = *self.block.borrow();
+            return Ok(match self.book.deadline(session) {
+                Some(deadline) if block < deadline => Look::Until(deadline),
+                _ => Look::Never,
+            });
         };
         let node = self.server.me().node;
         let recorded = info
@@ -184,6 +203,15 @@ impl Redeemer {
                 _ => Look::OnEvent,
             });
         };
+        let payload = voucher_payload(&self.server.me().genesis, &voucher);
+        if !verify(&info.session_key, &payload, &signature) {
+            warn!(
+                session,
+                "the voucher is of another chain's session of this number"
+            );
+            self.book.discard(session);
+            return Ok(Look::OnEvent);
+        }
         let missing = recorded.is_some_and(|positions| positions < voucher.positions);
         match info.status {
             SessionStatus::Open => Ok(Look::Until(info.deadline)),
@@ -225,10 +253,10 @@ impl Redeemer {
                 self.metrics.redeemed.inc();
                 Ok(Look::OnEvent)
             }
-            // What the chain says of the session now decides.
+            // Sending it again would cost another fee, and change nothing.
             Err(ChainError::Dispatch { error, .. }) => {
                 warn!(session, %error, "the voucher was not taken");
-                Ok(Look::Again)
+                Ok(Look::OnEvent)
             }
             Err(error) => Err(error),
         }

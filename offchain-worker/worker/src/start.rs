@@ -152,12 +152,12 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
         Arc::new(network.clone()),
         signer.clone(),
     );
-    let started = Instant::now();
+    let (started, genesis) = (Instant::now(), chain.genesis());
     Ok(Parts {
         sync,
         book,
         me: Identity {
-            genesis: chain.genesis(),
+            genesis,
             subnet: config.subnet,
             node: node.id,
             span,
@@ -174,8 +174,8 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
         rates,
         announcer: Arc::new(NetworkAnnouncer(network)),
         incoming: Box::new(NetworkStreams(streams)),
-        journals: config.journals(),
-        jobs: Some((Arc::new(runner), config.jobs())),
+        journals: config.journals(&genesis),
+        jobs: Some((Arc::new(runner), config.jobs(&genesis))),
         clock: Arc::new(move || started.elapsed()),
         unix_clock: system_clock(),
         session_patience: SESSION_PATIENCE,

@@ -74,6 +74,8 @@ pub struct Serving {
     pending: Option<Pending>,
     served: u32,
     finished: Option<Replies>,
+    /// To be kept with the first `Open`.
+    opened: Option<Record>,
 }
 
 impl Serving {
@@ -91,6 +93,10 @@ impl Serving {
     ) -> Self {
         let mut payment = Payment::new(terms);
         let (mut signed, mut verified) = (Vec::new(), Vec::new());
+        let mut opened = Some(Record::Opened {
+            session_key: terms.session_key,
+            deadline: terms.deadline,
+        });
         for record in journal {
             match record {
                 // One that is not valid any more, because another key opened the session, say, is
@@ -101,6 +107,7 @@ impl Serving {
                 Record::Receipt(receipt) => signed.push(receipt),
                 Record::Upstream(receipt) => verified.push(receipt.receipt.start),
                 Record::Conflict(_) => {}
+                Record::Opened { .. } => opened = None,
             }
         }
         let commitments = Commitments::new(&me, terms.session, signed);
@@ -116,6 +123,7 @@ impl Serving {
             pending: None,
             served: commitments.signed_end(),
             finished: None,
+            opened,
             commitments,
             me,
         };
@@ -173,7 +181,7 @@ impl Serving {
             }
             return vec![self.opened(self.commitments.signed_end())];
         }
-        let mut effects = Vec::new();
+        let mut effects: Vec<Effect> = self.opened.take().map(Effect::Keep).into_iter().collect();
         let same_epoch = terms.epoch == self.epoch;
         // A step that was never reported: nobody knows what the cache holds.
         if !same_epoch || self.pending.is_some() {

@@ -1,7 +1,7 @@
 //! What a server must not forget when it crashes.
 
 use codec::{Decode, Encode};
-use quipu_primitives::{SignatureBytes, Voucher};
+use quipu_primitives::{AccountBytes, SignatureBytes, Voucher};
 use quipu_protocol::SignedReceipt;
 
 /// An entry of a session's journal.
@@ -24,6 +24,15 @@ pub enum Record {
     /// A predecessor signed something else than what the client brought: evidence for a dispute.
     #[codec(index = 3)]
     Conflict(SignedReceipt),
+    /// Comes first: which session the journal is about, beyond its number. A development chain that
+    /// begins anew counts its sessions from the start again.
+    #[codec(index = 4)]
+    Opened {
+        /// The key that signs its vouchers.
+        session_key: AccountBytes,
+        /// The block at which it expires.
+        deadline: u32,
+    },
 }
 
 impl Record {

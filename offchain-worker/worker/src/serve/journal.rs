@@ -18,7 +18,7 @@ use std::{
 
 /// Most journals that are kept. When there are more sessions whose end the chain did not see yet,
 /// new ones are refused.
-pub const MAX_JOURNALS: usize = 4096;
+pub const MAX_JOURNALS: usize = 1024;
 /// Most bytes of a record.
 const MAX_RECORD: usize = 4096;
 const PREFIX: usize = 4 + 8;
@@ -29,10 +29,11 @@ pub struct Journals {
     folder: PathBuf,
 }
 
-/// A session's journal, open for appending. Calls block.
+/// A session's journal. Its file is open only while something is written: there are more sessions
+/// than a process may have open files. Calls block.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
+    path: PathBuf,
     /// Bytes that are whole records.
     length: u64,
     /// A write failed and could not be undone.
@@ -86,15 +87,12 @@ impl Journals {
             );
             file.set_len(length)?;
         }
-        file.seek(SeekFrom::Start(length))?;
-        Ok((
-            Journal {
-                file,
-                length,
-                broken: false,
-            },
-            records,
-        ))
+        let journal = Journal {
+            path,
+            length,
+            broken: false,
+        };
+        Ok((journal, records))
     }
 
     /// Removes a session's journal. Idempotent.
@@ -154,21 +152,22 @@ impl Journal {
             bytes.extend_from_slice(&checksum(&record));
             bytes.extend_from_slice(&record);
         }
-        let written = self.file.write_all(&bytes).and_then(|()| {
-            match records.iter().any(Record::is_urgent) {
-                true => self.file.sync_data(),
-                false => Ok(()),
-            }
-        });
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        let written = self.write(&file, &bytes, records.iter().any(Record::is_urgent));
         match &written {
             Ok(()) => self.length += bytes.len() as u64,
-            Err(_) => {
-                let undone = self.file.set_len(self.length);
-                let undone = undone.and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
-                self.broken = undone.is_err();
-            }
+            Err(_) => self.broken = file.set_len(self.length).is_err(),
         }
         written
+    }
+
+    fn write(&self, mut file: &File, bytes: &[u8], is_urgent: bool) -> io::Result<()> {
+        file.seek(SeekFrom::Start(self.length))?;
+        file.write_all(bytes)?;
+        match is_urgent {
+            true => file.sync_data(),
+            false => Ok(()),
+        }
     }
 }
 

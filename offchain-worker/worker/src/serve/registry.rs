@@ -1,11 +1,11 @@
 //! Which sessions this process knows, and which stream speaks for each.
 
-use super::{Journal, Server, MAX_JOURNALS};
+use super::{Journal, Journals, Server, MAX_JOURNALS};
 use quipu_primitives::SessionId;
 use quipu_protocol::{Refusal, RefusalCode};
-use quipu_worker_core::serve::{Serving, ValidOpen};
+use quipu_worker_core::serve::{Record, Serving, ValidOpen};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,49 +26,46 @@ pub(super) struct Slot {
 }
 
 /// The sessions. Each has a journal, so that their number is bounded by that of the journals.
-pub(super) struct Registry {
-    slots: Mutex<HashMap<SessionId, Arc<Slot>>>,
-    /// Journals that were there at the start and of sessions not opened since.
-    old: Mutex<usize>,
+pub(super) struct Registry(Mutex<Sessions>);
+
+struct Sessions {
+    slots: HashMap<SessionId, Arc<Slot>>,
+    /// Sessions with a journal, in this process or left by one before.
+    journaled: HashSet<SessionId>,
 }
 
 impl Registry {
-    pub(super) fn new(old: usize) -> Self {
-        Registry {
-            slots: Mutex::default(),
-            old: Mutex::new(old),
-        }
+    pub(super) fn new(journaled: impl IntoIterator<Item = SessionId>) -> Self {
+        Registry(Mutex::new(Sessions {
+            slots: HashMap::new(),
+            journaled: journaled.into_iter().collect(),
+        }))
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Slot>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The session's slot, which is made if there is room.
     fn slot(&self, session: SessionId) -> Result<Arc<Slot>, Refusal> {
-        let mut slots = self.slots();
-        if let Some(slot) = slots.get(&session) {
-            return Ok(slot.clone());
-        }
-        let old = *self.old.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() + old >= MAX_JOURNALS {
+        let mut sessions = self.sessions();
+        let is_new = !sessions.journaled.contains(&session);
+        if is_new && sessions.journaled.len() >= MAX_JOURNALS {
             let message = "too many sessions wait for their settlement here; try another server";
             return Err(Refusal::new(RefusalCode::Busy, message));
         }
-        Ok(slots.entry(session).or_default().clone())
+        sessions.journaled.insert(session);
+        Ok(sessions.slots.entry(session).or_default().clone())
     }
 
     fn get(&self, session: SessionId) -> Option<Arc<Slot>> {
-        self.slots().get(&session).cloned()
+        self.sessions().slots.get(&session).cloned()
     }
 
     fn remove(&self, session: SessionId) -> Option<Arc<Slot>> {
-        let removed = self.slots().remove(&session);
-        if removed.is_none() {
-            let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
-            *old = old.saturating_sub(1);
-        }
-        removed
+        let mut sessions = self.sessions();
+        sessions.journaled.remove(&session);
+        sessions.slots.remove(&session)
     }
 }
 
@@ -89,6 +86,23 @@ impl Slot {
     }
 }
 
+/// The session's journal. One that another session of this number left, on a chain that began
+/// anew, is removed.
+fn load(journals: &Journals, terms: &ValidOpen) -> std::io::Result<(Journal, Vec<Record>)> {
+    let (journal, records) = journals.load(terms.session)?;
+    match records.first() {
+        Some(Record::Opened { session_key, .. }) if *session_key != terms.session_key => {
+            tracing::warn!(
+                session = terms.session,
+                "the journal is of another chain's session"
+            );
+            journals.remove(terms.session)?;
+            journals.load(terms.session)
+        }
+        _ => Ok((journal, records)),
+    }
+}
+
 impl Server {
     /// The session's slot with its machine in it, from its journal where this process does not have
     /// it yet.
@@ -97,8 +111,9 @@ impl Server {
         let mut live = slot.live.lock().await;
         if live.is_none() {
             let predecessors = self.predecessors(terms.session).await?;
-            let (journals, session) = (self.parts.journals.clone(), terms.session);
-            let loaded = tokio::task::spawn_blocking(move || journals.load(session)).await;
+            let (journals, own, session) =
+                (self.parts.journals.clone(), terms.clone(), terms.session);
+            let loaded = tokio::task::spawn_blocking(move || load(&journals, &own)).await;
             let loaded = loaded
                 .map_err(std::io::Error::other)
                 .and_then(|loaded| loaded);
@@ -109,6 +124,13 @@ impl Server {
                     "the server's disk failed; try another",
                 )
             })?;
+            // The journal alone counts.
+            self.parts.book.discard(session);
+            for record in &records {
+                if let Record::Voucher { voucher, signature } = record {
+                    self.parts.book.note(*voucher, *signature);
+                }
+            }
             let serving = Serving::restore(self.parts.me.clone(), terms, predecessors, records);
             *live = Some(Live {
                 serving,

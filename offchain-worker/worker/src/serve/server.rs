@@ -12,14 +12,14 @@ use quipu_protocol::{
 };
 use quipu_worker_core::{
     ports::{ChainError, SharedChain},
-    serve::{check, Identity, Leases, Now, Predecessor, ValidOpen},
+    serve::{check, Identity, Leases, Now, Predecessor, Record, ValidOpen},
 };
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{watch, Semaphore};
 
 /// Monotonic time since any fixed moment. Injected, so that tests say how fast it goes.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -56,6 +56,8 @@ pub struct Server {
     pub(super) parts: ServerParts,
     pub(super) registry: Registry,
     leases: Mutex<Leases>,
+    /// Permits to wait for a session that the chain does not know.
+    waiting: Semaphore,
     /// Positions that are free, for whoever announces them.
     free: watch::Sender<u32>,
     /// Sessions with a cache, for whoever waits until there are none.
@@ -66,20 +68,23 @@ impl Server {
     /// A server without sessions. Vouchers of sessions that were served before the last stop go to
     /// the book. Blocks on the disk.
     pub fn new(parts: ServerParts) -> io::Result<Arc<Self>> {
-        for session in parts.journals.sessions()? {
-            let (_, records) = parts.journals.load(session)?;
+        let journaled = parts.journals.sessions()?;
+        for session in &journaled {
+            let (_, records) = parts.journals.load(*session)?;
             for record in records {
-                if let quipu_worker_core::serve::Record::Voucher { voucher, signature } = record {
-                    parts.book.note(voucher, signature);
+                match record {
+                    Record::Voucher { voucher, signature } => parts.book.note(voucher, signature),
+                    Record::Opened { deadline, .. } => parts.book.opened(*session, deadline),
+                    _ => {}
                 }
             }
-            parts.book.touch(session);
+            parts.book.touch(*session);
         }
         let total = parts.compute.positions();
-        let known = parts.journals.sessions()?.len();
         parts.metrics.free_positions.set(i64::from(total));
         Ok(Arc::new(Server {
-            registry: Registry::new(known),
+            registry: Registry::new(journaled),
+            waiting: Semaphore::new(MAX_SESSIONS),
             leases: Mutex::new(Leases::new(total, MAX_SESSIONS, LEASE)),
             free: watch::channel(total).0,
             running: watch::channel(0).0,
@@ -148,9 +153,13 @@ impl Server {
     }
 
     /// The chain's record of a session. It may have been opened in a block that our node has not
-    /// seen yet: then it is waited for.
+    /// seen yet: then it is waited for, unless too many wait already.
     async fn find(&self, id: SessionId) -> Result<Option<SessionInfo<AccountBytes>>, Refusal> {
-        let give_up = tokio::time::Instant::now() + self.parts.session_patience;
+        let permit = self.waiting.try_acquire();
+        let patience = permit
+            .as_ref()
+            .map_or(Duration::ZERO, |_| self.parts.session_patience);
+        let give_up = tokio::time::Instant::now() + patience;
         let mut block = self.parts.block.clone();
         loop {
             let found = self.parts.chain.session(id).await;

@@ -99,6 +99,11 @@ impl Conversation {
             };
         }
         self.stream.close().await;
+        // What is needed of a finished session is in its journal.
+        let mut live = slot.live.lock().await;
+        if live.as_ref().is_some_and(|live| live.serving.is_finished()) {
+            *live = None;
+        }
     }
 
     async fn refuse(&mut self, refusal: Refusal) {
@@ -264,7 +269,7 @@ impl Server {
                 Record::Receipt(_) => {
                     self.parts.metrics.receipts.inc();
                 }
-                Record::Upstream(_) => {}
+                Record::Upstream(_) | Record::Opened { .. } => {}
                 Record::Conflict(receipt) => {
                     let (session, node) = (receipt.receipt.session, receipt.receipt.node);
                     tracing::warn!(

@@ -57,7 +57,7 @@ fn inputs_that_contradict_an_early_receipt_are_not_computed() {
         RefusalCode::Upstream
     );
     assert_eq!(bench.cache, Some(0));
-    assert!(matches!(bench.journal[..], [Record::Conflict(_)]));
+    assert!(matches!(bench.journal[1..], [Record::Conflict(_)]));
     assert_eq!(bench.step(0, 32).receipts().len(), 1);
 }
 
@@ -138,10 +138,7 @@ fn receipts_of_strangers_and_for_other_things_are_refused() {
         bench.ask(Request::Upstream(forged)).refusal(),
         RefusalCode::Upstream
     );
-    assert!(bench
-        .journal
-        .iter()
-        .all(|one| matches!(one, Record::Receipt(_))));
+    assert!(matches!(bench.journal[1..], [Record::Receipt(_)]));
     assert!(bench.ask(Request::Upstream(honest)).replies.is_empty());
 }
 

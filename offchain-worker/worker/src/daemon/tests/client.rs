@@ -20,6 +20,7 @@ pub struct TestClient {
     node: Node,
     session: SessionId,
     next_step: u32,
+    pub session_key: u8,
     pub receipts: Vec<SignedReceipt>,
 }
 
@@ -34,6 +35,7 @@ impl TestClient {
             node,
             session,
             next_step: 0,
+            session_key: SESSION_KEY,
             receipts: Vec::new(),
         }
     }
@@ -56,7 +58,7 @@ impl TestClient {
             epoch,
             dtype: DType::F32,
             max_positions,
-            signature: key(SESSION_KEY).sign(&payload),
+            signature: key(self.session_key).sign(&payload),
         }
     }
 
@@ -165,7 +167,7 @@ impl TestClient {
             node: self.node.id,
             positions,
         };
-        let signature = key(SESSION_KEY).sign(&voucher_payload(&GENESIS, &voucher));
+        let signature = key(self.session_key).sign(&voucher_payload(&GENESIS, &voucher));
         self.try_pay_with(voucher, signature).await
     }
 

@@ -157,3 +157,59 @@ async fn a_chain_that_drops_out_delays_a_redemption_and_does_not_double_it() {
     assert_eq!(subnet.redeemed(), [(FIRST.id, 50)]);
     worker.kill().await;
 }
+
+#[tokio::test]
+async fn a_chain_that_lags_behind_does_not_cost_the_vouchers() {
+    let subnet = Subnet::new();
+    subnet.seat(SECOND);
+    let worker = Worker::start(&subnet, FIRST).await;
+    let session = subnet.open_session(50);
+    let (mut client, _) = worker.open(session, 0).await;
+    client.step(0, 50).await;
+    client.pay(50).await;
+    let base = worker.kill().await;
+
+    // The same worker behind a node that has not come to the session's block yet.
+    let lagging = Subnet::new();
+    lagging.seat(SECOND);
+    let mut worker = Worker::launch(&lagging, FIRST, Setup::default(), base).await;
+    worker.until_state(ServerState::Online).await;
+    lagging.chain.advance(3);
+    lagging.until(|_| worker.metrics.block.get() > 0).await;
+    assert_eq!(worker.journals(), [format!("{session}.log")]);
+    let base = worker.kill().await;
+
+    let mut worker = Worker::launch(&subnet, FIRST, Setup::default(), base).await;
+    worker.until_state(ServerState::Online).await;
+    subnet.chain.advance(50);
+    subnet
+        .until(|_| subnet.redeemed() == [(FIRST.id, 50)])
+        .await;
+    worker.kill().await;
+}
+
+#[tokio::test]
+async fn the_journal_of_another_life_of_the_chain_is_no_hindrance() {
+    let subnet = Subnet::new();
+    subnet.seat(SECOND);
+    let worker = Worker::start(&subnet, FIRST).await;
+    let session = subnet.open_session(50);
+    let (mut client, _) = worker.open(session, 0).await;
+    client.step(0, 50).await;
+    client.pay(50).await;
+    let base = worker.kill().await;
+
+    // A development chain was purged: the same genesis, the same number, another session.
+    let anew = Subnet::new();
+    anew.seat(SECOND);
+    let mut worker = Worker::launch(&anew, FIRST, Setup::default(), base).await;
+    worker.until_state(ServerState::Online).await;
+    assert_eq!(anew.open_session_with(10, CONSUMER), session);
+    let (mut client, position) = worker.open_with(session, CONSUMER).await;
+    assert_eq!(position, 0);
+    client.step_on(0, &[0.25; 40 * HIDDEN as usize]).await;
+    client.pay(40).await;
+    anew.chain.advance(10);
+    anew.until(|_| anew.redeemed() == [(FIRST.id, 40)]).await;
+    worker.kill().await;
+}

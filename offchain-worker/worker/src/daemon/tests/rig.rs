@@ -171,11 +171,16 @@ impl Subnet {
 
     /// The consumer opens a session with both servers.
     pub fn open_session(&self, duration: u32) -> SessionId {
+        self.open_session_with(duration, SESSION_KEY)
+    }
+
+    /// With another session key.
+    pub fn open_session_with(&self, duration: u32, session_key: u8) -> SessionId {
         let opened = self.apply(
             CONSUMER,
             Call::OpenSession {
                 subnet: SUBNET,
-                session_key: key(SESSION_KEY).public(),
+                session_key: key(session_key).public(),
                 caps: vec![(FIRST.id, CAP), (SECOND.id, CAP)],
                 duration,
                 seed_commitment: [0; 32],
@@ -438,6 +443,14 @@ impl Worker {
     pub async fn open(&self, session: SessionId, epoch: u32) -> (TestClient, u32) {
         let mut client = self.connect(session).await;
         let position = client.open(epoch, 200).await;
+        (client, position)
+    }
+
+    /// A stream of a session with another session key.
+    pub async fn open_with(&self, session: SessionId, session_key: u8) -> (TestClient, u32) {
+        let mut client = self.connect(session).await;
+        client.session_key = session_key;
+        let position = client.open(0, 200).await;
         (client, position)
     }
 
