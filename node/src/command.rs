@@ -5,7 +5,6 @@ use crate::{
     cli::{Cli, Subcommand},
     service,
 };
-use clap::Parser;
 use quipu_runtime::opaque::Block;
 use sc_cli::SubstrateCli;
 use sc_network::config::NetworkBackendType;

@@ -124,6 +124,8 @@ impl Default for Schedule {
 }
 
 /// The pallet: one storage value, no calls, no hooks.
+// FRAME's macros expand to `expect`.
+#[allow(clippy::expect_used)]
 #[frame_support::pallet]
 pub mod pallet {
     use super::Schedule;

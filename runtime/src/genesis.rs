@@ -15,7 +15,7 @@ use crate::{
     RuntimeGenesisConfig, SessionConfig, SessionKeys, StakingConfig, SubnetsConfig, SudoConfig,
     BABE_GENESIS_EPOCH_CONFIG, QPU,
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::ToString, vec::Vec};
 use frame_support::build_struct_json_patch;
 use quipu_pallet_subnets::PeerId;
 use quipu_primitives::{node_account, NodeId};

@@ -24,6 +24,7 @@ extern crate alloc;
 
 pub mod apis;
 #[cfg(feature = "runtime-benchmarks")]
+#[allow(clippy::expect_used)] // A benchmark that can't be set up must stop.
 mod benchmarks;
 pub mod clock;
 pub mod configs;
