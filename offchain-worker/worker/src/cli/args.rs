@@ -7,6 +7,7 @@ use super::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quipu_chain::Keypair;
 use quipu_client::SamplingOptions;
+use quipu_engine::Model;
 use quipu_network::Multiaddr;
 use quipu_primitives::{JobId, Kernel, NodeId, SessionId, SubnetId};
 use quipu_worker_core::Signer;
@@ -14,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 
 /// Register models, stake, ask the swarm, and look at what the chain recorded.
 #[derive(Debug, Parser)]
-#[command(name = "quipu", version, about)]
+#[command(name = "quipu", version)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -318,7 +319,29 @@ pub struct AskArgs {
     pub price_weight: u64,
 }
 
+impl Command {
+    /// Finds what the caller must change before anything else takes time.
+    pub fn check(&self, common: &Common) -> Result<(), CliError> {
+        match self {
+            Command::Generate(args) => args.ask.check(common),
+            Command::Chat(args) => args.ask.check(common),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl AskArgs {
+    fn check(&self, common: &Common) -> Result<(), CliError> {
+        common.signer()?;
+        self.sampling().validate()?;
+        if self.bootstrap.is_empty() {
+            return Err(CliError::NoBootstrap);
+        }
+        // Reads headers only.
+        Model::open(&self.model)?;
+        Ok(())
+    }
+
     /// How tokens are chosen.
     pub fn sampling(&self) -> SamplingOptions {
         SamplingOptions {

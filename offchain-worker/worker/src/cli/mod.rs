@@ -59,6 +59,7 @@ pub async fn execute(cli: Cli) -> Result<(), CliError> {
         return money::account(&common.signer()?, &mut printer);
     }
     let signer = common.optional_signer()?;
+    command.check(&common)?;
     let chain = context::connect(&common.chain).await?;
     let context = Context {
         chain: std::sync::Arc::new(chain),

@@ -8,12 +8,7 @@ use std::sync::Arc;
 
 /// Loads the ends of the model, joins the swarm under a fresh identity, and puts a client together.
 pub async fn client(args: &AskArgs, context: &Context) -> Result<Client, CliError> {
-    // What the caller can change is told before anything takes time.
     let signer = context.signer()?;
-    args.sampling().validate()?;
-    if args.bootstrap.is_empty() {
-        return Err(CliError::NoBootstrap);
-    }
     let path = args.model.clone();
     let ends = tokio::task::spawn_blocking(move || -> Result<_, CliError> {
         Ok(EngineEnds::load(&Model::open(&path)?)?)

@@ -84,6 +84,7 @@ impl Desk {
     async fn run(&self, arguments: &[&str]) -> Result<String, CliError> {
         let cli = Cli::try_parse_from([&["quipu"], arguments].concat()).unwrap();
         let signer = cli.common.optional_signer()?;
+        cli.command.check(&cli.common)?;
         let context = Context {
             chain: self.chain.clone(),
             signer,
@@ -499,6 +500,9 @@ async fn what_is_not_there_is_told() {
     ));
     let hot = [&with_key[..], &["--temperature", "-1"]].concat();
     assert!(matches!(desk.run(&hot).await, Err(CliError::Client(_))));
+    let peer = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let model = [&with_key[..], &["--bootstrap", peer]].concat();
+    assert!(matches!(desk.run(&model).await, Err(CliError::Weights(_))));
 }
 
 #[test]
