@@ -13,7 +13,7 @@ export async function startNode() {
     [
       '--chain', 'dev-fast', '--alice', '--validator', '--base-path', folder,
       '--listen-addr', '/ip4/127.0.0.1/tcp/0', '--rpc-port', '0',
-      '--no-prometheus', '--no-telemetry', '--no-hardware-benchmarks',
+      '--no-prometheus', '--no-telemetry',
       '--node-key', '1'.padStart(64, '0'),
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },

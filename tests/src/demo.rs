@@ -252,7 +252,8 @@ impl Consumer {
         for worker in &net.workers {
             config.bootstrap.push(worker.address.parse()?);
         }
-        let (network, _incoming) = Network::spawn(config, Arc::new(NoKeys), NetworkMetrics::default()).await?;
+        let (network, _incoming) =
+            Network::spawn(config, Arc::new(NoKeys), NetworkMetrics::default()).await?;
         let model = Model::open(model)?;
         let ends = tokio::task::spawn_blocking(move || EngineEnds::load(&model)).await??;
         let signer = Keypair::from_uri("//Consumer")?;
@@ -317,7 +318,9 @@ impl Consumer {
                     screen.write(&format!("\n[{fail_over:?}]\n"));
                 }
                 Event::Withdrawn { session, reason } => {
-                    screen.write(&format!("\n[session {session} is given up: {reason}]\n    "));
+                    screen.write(&format!(
+                        "\n[session {session} is given up: {reason}]\n    "
+                    ));
                 }
             })
             .await?;

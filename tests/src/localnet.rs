@@ -2,7 +2,7 @@
 
 use crate::process::Process;
 use anyhow::{bail, Context, Result};
-use futures::StreamExt;
+use futures::{future::try_join_all, StreamExt};
 use quipu_chain::{connect, ConnectOptions, Keypair, SubxtChain};
 use quipu_engine::Model;
 use quipu_primitives::{
@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use subxt::{backend::rpc::RpcClient, rpc_params};
+use subxt::{backend::rpc::RpcClient, ext::subxt_rpcs::rpc_params};
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(90);
@@ -144,7 +144,8 @@ fn rpc_port(line: &str) -> Option<u16> {
 fn listening(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("listening")?;
     let start = rest.find("/ip4/")?;
-    rest[start..].split_whitespace().next().map(str::to_owned)
+    let address = rest[start..].split_whitespace().next()?;
+    address.contains("/p2p/").then(|| address.to_owned())
 }
 
 /// Is this the worker's line that says that it serves?
@@ -183,7 +184,6 @@ impl Localnet {
                 "0",
                 "--no-prometheus",
                 "--no-telemetry",
-                "--no-hardware-benchmarks",
                 "--node-key",
                 &format!("{:064x}", index + 1),
             ]);
@@ -229,6 +229,34 @@ impl Localnet {
     }
 }
 
+/// Keys and folder of a server that is to be.
+struct Server {
+    name: String,
+    base: PathBuf,
+    hotkey: String,
+    cold: Keypair,
+    hot: Keypair,
+    peer_id: Vec<u8>,
+}
+
+impl Server {
+    fn new(folder: &Path, index: usize) -> Result<Self> {
+        let name = format!("Server{}", index + 1);
+        let (coldkey, hotkey) = (format!("//{name}"), format!("//{name}//hot"));
+        let base = folder.join(&name);
+        std::fs::create_dir_all(&base)?;
+        let peer = quipu_network::load_or_create_key(&base.join("peer.key"))?;
+        Ok(Server {
+            cold: Keypair::from_uri(&coldkey)?,
+            hot: Keypair::from_uri(&hotkey)?,
+            peer_id: peer.public().to_peer_id().to_bytes(),
+            name,
+            base,
+            hotkey,
+        })
+    }
+}
+
 impl Localnet {
     /// Registers a model as `//Creator` and gives the subnet's id.
     pub async fn register_model(&self, path: &Path) -> Result<u32> {
@@ -255,44 +283,64 @@ impl Localnet {
         Ok(())
     }
 
-    /// Registers, bonds and starts one worker for each span of `blocks`, and waits until all of
-    /// them serve. The n-th belongs to `//Server{n}` and works with the key `//Server{n}//hot`.
+    /// Registers, bonds and starts one worker for each span of `blocks`, and waits until the
+    /// subnet is active and all of them serve. The n-th belongs to `//Server{n}` and works with
+    /// the key `//Server{n}//hot`.
     pub async fn serve(&mut self, subnet: u32, model: &Path, blocks: &[String]) -> Result<()> {
-        for blocks in blocks {
-            self.add_worker(subnet, model, blocks, &[]).await?;
+        let first = self.workers.len();
+        let servers: Vec<Server> = (first..first + blocks.len())
+            .map(|index| Server::new(&self.folder, index))
+            .collect::<Result<_>>()?;
+        let net = &*self;
+        let nodes = try_join_all(
+            servers
+                .iter()
+                .map(|server| net.register_server(subnet, server)),
+        )
+        .await?;
+        for ((server, node), blocks) in servers.into_iter().zip(nodes).zip(blocks) {
+            self.start_worker(subnet, model, server, node, blocks)
+                .await?;
         }
-        for worker in &self.workers {
+        for worker in &self.workers[first..] {
             worker
                 .process
                 .wait_for("announcement", START, serving)
                 .await?;
         }
-        Ok(())
+        self.active(subnet).await
     }
 
-    /// Registers, bonds and starts one more worker; does not wait until it serves.
-    pub async fn add_worker(
-        &mut self,
-        subnet: u32,
-        model: &Path,
-        blocks: &str,
-        extra: &[&str],
-    ) -> Result<()> {
-        let name = format!("Server{}", self.workers.len() + 1);
-        let (coldkey, hotkey) = (format!("//{name}"), format!("//{name}//hot"));
-        let base = self.folder.join(&name);
-        std::fs::create_dir_all(&base)?;
-        let network_key = quipu_network::load_or_create_key(&base.join("network.key"))?;
-        let peer = network_key.public().to_peer_id();
-        let cold = Keypair::from_uri(&coldkey)?;
-        let hot = Keypair::from_uri(&hotkey)?;
-        let peer_id = peer.to_bytes();
+    /// Waits until a subnet is active in a finalised block.
+    async fn active(&self, subnet: u32) -> Result<()> {
+        let mut events = self.chain.events().await?;
+        let wait = async {
+            while !self
+                .chain
+                .subnet(subnet)
+                .await?
+                .is_some_and(|subnet| subnet.active)
+            {
+                events.next().await.context("the chain's events ended")?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(START, wait)
+            .await
+            .context("the subnet does not get active")?
+    }
+
+    /// Registers and bonds a server's node, and gives its hotkey what it needs for fees.
+    async fn register_server(&self, subnet: u32, server: &Server) -> Result<u32> {
+        let Server {
+            cold, hot, peer_id, ..
+        } = server;
         let call = Call::RegisterNode {
             subnet,
             hotkey: hot.public(),
-            peer_id,
+            peer_id: peer_id.clone(),
         };
-        let registered = self.chain.submit(&cold, call).await?;
+        let registered = self.chain.submit(cold, call).await?;
         let node = registered.events.iter().find_map(|event| match event {
             ChainEvent::NodeRegistered { node, .. } => Some(*node),
             _ => None,
@@ -300,20 +348,34 @@ impl Localnet {
         let node = node.context("the chain named no new node")?;
         self.chain
             .submit(
-                &cold,
+                cold,
                 Call::Bond {
                     node,
                     amount: 10_000 * QPU,
                 },
             )
             .await?;
-        // The hotkey pays the fees of what the worker submits.
         let call = Call::Transfer {
             to: hot.public(),
             amount: 100 * QPU,
         };
-        let funded = self.chain.submit(&cold, call).await?;
+        let funded = self.chain.submit(cold, call).await?;
         self.finalized(funded.number).await?;
+        Ok(node)
+    }
+
+    /// Starts a worker and waits until it listens. The first one needs no other to join the swarm.
+    async fn start_worker(
+        &mut self,
+        subnet: u32,
+        model: &Path,
+        server: Server,
+        node: u32,
+        blocks: &str,
+    ) -> Result<()> {
+        let Server {
+            name, base, hotkey, ..
+        } = server;
         let mut arguments = strings(&[
             "serve",
             "--chain",
@@ -336,12 +398,10 @@ impl Localnet {
         for other in &self.workers {
             arguments.extend(strings(&["--bootstrap", &other.address]));
         }
-        arguments.extend(strings(extra));
         let process = Process::spawn(&name, &self.programs.worker, &arguments, &self.folder)?;
         let address = process
             .wait_for("listening address", START, listening)
             .await?;
-        let address = format!("{address}/p2p/{peer}");
         let blocks = blocks.to_owned();
         self.workers.push(Worker {
             process,

@@ -51,16 +51,23 @@ impl ActivationsHeader {
             DType::F16 | DType::Bf16 => 2,
             _ => return None,
         };
-        (self.tokens as usize).checked_mul(self.hidden as usize)?.checked_mul(width)
+        (self.tokens as usize)
+            .checked_mul(self.hidden as usize)?
+            .checked_mul(width)
     }
 }
 
 impl Activations {
     /// Pairs a header with a payload that fits it.
     pub fn new(header: ActivationsHeader, bytes: Bytes) -> Result<Self, ActivationsError> {
-        let expected = header.byte_len().ok_or(ActivationsError::Type(header.dtype))?;
+        let expected = header
+            .byte_len()
+            .ok_or(ActivationsError::Type(header.dtype))?;
         if bytes.len() != expected {
-            return Err(ActivationsError::Length { expected, got: bytes.len() });
+            return Err(ActivationsError::Length {
+                expected,
+                got: bytes.len(),
+            });
         }
         Ok(Activations { header, bytes })
     }
@@ -68,8 +75,18 @@ impl Activations {
     /// `values` (`[tokens, hidden]`) as `F32`.
     pub fn from_f32(values: &[f32], hidden: u32) -> Result<Self, ActivationsError> {
         let tokens = values.len().checked_div(hidden as usize).unwrap_or(0) as u32;
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self::new(ActivationsHeader { dtype: DType::F32, tokens, hidden }, bytes.into())
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        Self::new(
+            ActivationsHeader {
+                dtype: DType::F32,
+                tokens,
+                hidden,
+            },
+            bytes.into(),
+        )
     }
 
     /// The numbers, `[tokens, hidden]`. Only `F32` is read in this version; others are refused
@@ -97,7 +114,10 @@ impl Activations {
         let row = self.bytes.len().checked_div(self.header.tokens as usize)?;
         let bytes = self.bytes.slice(row * start as usize..row * end as usize);
         Some(Activations {
-            header: ActivationsHeader { tokens: end - start, ..self.header },
+            header: ActivationsHeader {
+                tokens: end - start,
+                ..self.header
+            },
             bytes,
         })
     }
@@ -113,18 +133,31 @@ mod tests {
         let activations = Activations::from_f32(&values, 3).unwrap();
         assert_eq!(activations.header.tokens, 2);
         assert_eq!(activations.to_f32().unwrap(), values);
-        assert_eq!(activations.rows(1, 2).unwrap().to_f32().unwrap(), values[3..]);
+        assert_eq!(
+            activations.rows(1, 2).unwrap().to_f32().unwrap(),
+            values[3..]
+        );
         assert!(activations.rows(1, 3).is_none());
     }
 
     #[test]
     fn wrong_payloads_are_refused() {
-        let header = ActivationsHeader { dtype: DType::F32, tokens: 2, hidden: 3 };
+        let header = ActivationsHeader {
+            dtype: DType::F32,
+            tokens: 2,
+            hidden: 3,
+        };
         assert_eq!(
             Activations::new(header, vec![0; 23].into()),
-            Err(ActivationsError::Length { expected: 24, got: 23 })
+            Err(ActivationsError::Length {
+                expected: 24,
+                got: 23
+            })
         );
-        let quantised = ActivationsHeader { dtype: DType::Q4_1, ..header };
+        let quantised = ActivationsHeader {
+            dtype: DType::Q4_1,
+            ..header
+        };
         assert_eq!(
             Activations::new(quantised, Bytes::new()),
             Err(ActivationsError::Type(DType::Q4_1))

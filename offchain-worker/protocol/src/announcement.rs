@@ -95,8 +95,8 @@ impl SignedAnnouncement {
         if bytes.len() > MAX_ANNOUNCEMENT {
             return Err(AnnouncementError::TooLong(bytes.len()));
         }
-        let signed =
-            SignedAnnouncement::decode_all(&mut &*bytes).map_err(|_| AnnouncementError::Malformed)?;
+        let signed = SignedAnnouncement::decode_all(&mut &*bytes)
+            .map_err(|_| AnnouncementError::Malformed)?;
         let said = &signed.announcement;
         if Announcement::key(genesis, said.subnet, said.node) != *key {
             return Err(AnnouncementError::WrongKey(said.node));
@@ -147,8 +147,14 @@ mod tests {
         assert_eq!(read(&bytes, &key, 1_121), Err(AnnouncementError::Stale));
         assert_eq!(read(&bytes, &key, 879), Err(AnnouncementError::Stale));
         let other = Announcement::key(&genesis, 1, 8);
-        assert_eq!(read(&bytes, &other, 1_000), Err(AnnouncementError::WrongKey(7)));
-        assert_eq!(read(&bytes[1..], &key, 1_000), Err(AnnouncementError::Malformed));
+        assert_eq!(
+            read(&bytes, &other, 1_000),
+            Err(AnnouncementError::WrongKey(7))
+        );
+        assert_eq!(
+            read(&bytes[1..], &key, 1_000),
+            Err(AnnouncementError::Malformed)
+        );
         let long = vec![0; MAX_ANNOUNCEMENT + 1];
         assert_eq!(
             read(&long, &key, 1_000),
@@ -156,6 +162,9 @@ mod tests {
         );
         let mut many = signed(7);
         many.announcement.addresses = vec!["/ip4/127.0.0.1/tcp/1".into(); MAX_ADDRESSES + 1];
-        assert_eq!(read(&many.to_bytes(), &key, 1_000), Err(AnnouncementError::Malformed));
+        assert_eq!(
+            read(&many.to_bytes(), &key, 1_000),
+            Err(AnnouncementError::Malformed)
+        );
     }
 }

@@ -74,7 +74,10 @@ fn open<T: DecodeAll>(
 impl Frame {
     /// A frame of a message and its payload.
     pub fn new<T: Encode>(message: &T, payload: Bytes) -> Self {
-        Frame { header: message.encode().into(), payload }
+        Frame {
+            header: message.encode().into(),
+            payload,
+        }
     }
 
     /// The eight bytes before the header.
@@ -106,11 +109,18 @@ mod tests {
     #[test]
     fn a_step_goes_both_ways() {
         let activations = Activations::from_f32(&[1.0, 2.0, 3.0, 4.0], 2).unwrap();
-        let step = Step { step: 3, position: 9, activations: activations.header };
+        let step = Step {
+            step: 3,
+            position: 9,
+            activations: activations.header,
+        };
         let frame = Frame::new(&Request::Step(step), activations.bytes.clone());
         let (header, payload) = lengths(frame.prefix()).unwrap();
         assert_eq!((header, payload), (frame.header.len(), 16));
-        assert_eq!(frame.into_request().unwrap(), (Request::Step(step), Some(activations)));
+        assert_eq!(
+            frame.into_request().unwrap(),
+            (Request::Step(step), Some(activations))
+        );
     }
 
     #[test]
@@ -122,8 +132,14 @@ mod tests {
             lengths(prefix)
         };
         assert_eq!(prefix(0, 0), Err(FrameError::Header(0)));
-        assert_eq!(prefix(u32::MAX, 0), Err(FrameError::Header(u32::MAX as usize)));
-        assert_eq!(prefix(1, u32::MAX), Err(FrameError::Payload(u32::MAX as usize)));
+        assert_eq!(
+            prefix(u32::MAX, 0),
+            Err(FrameError::Header(u32::MAX as usize))
+        );
+        assert_eq!(
+            prefix(1, u32::MAX),
+            Err(FrameError::Payload(u32::MAX as usize))
+        );
         assert_eq!(prefix(1, 1), Ok((1, 1)));
     }
 
@@ -134,7 +150,11 @@ mod tests {
         let step = Step {
             step: 0,
             position: 0,
-            activations: ActivationsHeader { dtype: DType::F32, tokens: u32::MAX, hidden: u32::MAX },
+            activations: ActivationsHeader {
+                dtype: DType::F32,
+                tokens: u32::MAX,
+                hidden: u32::MAX,
+            },
         };
         let short = Frame::new(&Request::Step(step), vec![0; 4].into());
         assert!(matches!(short.into_request(), Err(FrameError::Mismatch(_))));

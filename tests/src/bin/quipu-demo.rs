@@ -3,15 +3,23 @@
 //!
 //! Exit status 0 only if everything was verified: see [`quipu_tests::demo`].
 
-use anyhow::Result;
 use clap::Parser;
 use quipu_tests::demo::{self, Options};
+use std::process::ExitCode;
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
     let options = Options::parse();
-    tokio::select! {
+    let result = tokio::select! {
         result = demo::run(options) => result,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; every process was ended"),
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; every process was ended")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain of causes, without a backtrace: the logs hold more.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,0 +1,265 @@
+//! What holds after every block of every story, computed from public storage alone: each pallet
+//! checks itself in its own tests, here they are checked against each other and against the money.
+
+use quipu_pallet_inference::{
+    self as inference, Cursor, Deadlines, Due, Duties, Fee, Jobs, OpenSessions, Sessions,
+};
+use quipu_pallet_staking::{self as staking, Ledgers, TotalBonded};
+use quipu_pallet_subnets::{
+    self as subnets, CoverageOf, Manifests, Members, NextNodeId, NextSubnetId, NodeOfHotkey,
+    NodeOfPeer, Nodes, RootNodeOf, Status, Subnets,
+};
+use quipu_primitives::{node_of_account, traits::Bonds, NodeId, ROOT_SUBNET};
+use quipu_runtime::{
+    AccountId, Babe, Balance, Balances, BlockNumber, Runtime, RuntimeEvent, RuntimeHoldReason,
+    Session, Staking,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What there was at genesis, and what events say was burned since.
+#[derive(Clone, Copy, Debug)]
+pub struct Burned {
+    genesis: Balance,
+    burned: Balance,
+}
+
+impl Burned {
+    /// Nothing yet, of this total issuance.
+    pub fn of(genesis: Balance) -> Self {
+        Burned { genesis, burned: 0 }
+    }
+
+    /// Counts what the event says was burned.
+    pub fn note(&mut self, event: &RuntimeEvent) {
+        use pallet_transaction_payment::Event::TransactionFeePaid;
+        self.burned += match event {
+            RuntimeEvent::TransactionPayment(TransactionFeePaid { actual_fee, .. }) => *actual_fee,
+            RuntimeEvent::Staking(staking::Event::Slashed { amount, .. }) => *amount,
+            RuntimeEvent::Balances(pallet_balances::Event::DustLost { amount, .. }) => *amount,
+            _ => 0,
+        };
+    }
+}
+
+/// The total issuance.
+pub fn issuance() -> Balance {
+    Balances::total_issuance()
+}
+
+/// What each account owns, on hold or not.
+pub fn totals() -> BTreeMap<AccountId, Balance> {
+    frame_system::Account::<Runtime>::iter()
+        .map(|(who, account)| (who, account.data.free + account.data.reserved))
+        .collect()
+}
+
+/// Checks the state after a block.
+pub fn check(burned: Burned) {
+    money_is_neither_made_nor_lost(burned);
+    holds_are_what_the_records_say();
+    rosters_agree();
+    bonds_agree();
+    validators_author();
+    duties_and_deadlines_agree();
+}
+
+/// Total issuance = genesis − fees − slashes, and somebody owns each bit of it.
+fn money_is_neither_made_nor_lost(burned: Burned) {
+    assert_eq!(issuance(), burned.genesis - burned.burned, "issuance");
+    assert_eq!(issuance(), totals().values().sum::<Balance>(), "owned");
+}
+
+/// For each account and reason, what is on hold is the sum of what the pallets' records name; and
+/// what is reserved otherwise is the deposits of proxies and multisigs.
+fn holds_are_what_the_records_say() {
+    let mut named: BTreeMap<(AccountId, u8), Balance> = BTreeMap::new();
+    let mut add = |who: AccountId, reason: RuntimeHoldReason, amount: Balance| {
+        *named.entry((who, number_of(reason))).or_default() += amount;
+    };
+    for subnet in Subnets::<Runtime>::iter_values() {
+        let reason = subnets::HoldReason::Registration;
+        add(subnet.creator, reason.into(), subnet.deposit);
+    }
+    for (id, node) in Nodes::<Runtime>::iter() {
+        let bond = Ledgers::<Runtime>::get(id).map_or(0, |ledger| ledger.total());
+        add(node.coldkey.clone(), staking::HoldReason::Bond.into(), bond);
+        add(node.coldkey, subnets::HoldReason::Node.into(), node.deposit);
+    }
+    for session in Sessions::<Runtime>::iter_values() {
+        let reason = inference::HoldReason::Session;
+        add(session.consumer, reason.into(), session.held);
+    }
+    for job in Jobs::<Runtime>::iter_values() {
+        add(job.requester, inference::HoldReason::Job.into(), job.held);
+    }
+    named.retain(|_, amount| *amount > 0);
+
+    let mut held = BTreeMap::new();
+    for (who, holds) in pallet_balances::Holds::<Runtime>::iter() {
+        for hold in holds {
+            held.insert((who.clone(), number_of(hold.id)), hold.amount);
+        }
+    }
+    held.retain(|_, amount| *amount > 0);
+    assert_eq!(held, named, "holds by account and reason");
+
+    let mut reserved: BTreeMap<AccountId, Balance> = BTreeMap::new();
+    for ((who, _), amount) in held {
+        *reserved.entry(who).or_default() += amount;
+    }
+    for (who, (_, deposit)) in pallet_proxy::Proxies::<Runtime>::iter() {
+        *reserved.entry(who).or_default() += deposit;
+    }
+    for multisig in pallet_multisig::Multisigs::<Runtime>::iter_values() {
+        *reserved.entry(multisig.depositor).or_default() += multisig.deposit;
+    }
+    for (who, account) in frame_system::Account::<Runtime>::iter() {
+        let expected = reserved.remove(&who).unwrap_or_default();
+        assert_eq!(account.data.reserved, expected, "reserved on {who:?}");
+    }
+    assert!(reserved.is_empty(), "deposits without an account");
+}
+
+/// Hold reasons in the order of their encoding, which is a pallet's index and a variant's.
+fn number_of(reason: RuntimeHoldReason) -> u8 {
+    match reason {
+        RuntimeHoldReason::Subnets(subnets::HoldReason::Registration) => 0,
+        RuntimeHoldReason::Subnets(subnets::HoldReason::Node) => 1,
+        RuntimeHoldReason::Staking(staking::HoldReason::Bond) => 2,
+        RuntimeHoldReason::Inference(inference::HoldReason::Session) => 3,
+        RuntimeHoldReason::Inference(inference::HoldReason::Job) => 4,
+        RuntimeHoldReason::Session(_) => 5,
+    }
+}
+
+/// Coverage counts the seats, states follow from it, and the indices name each node once.
+fn rosters_agree() {
+    let mut listed = BTreeSet::new();
+    for (subnet, members) in Members::<Runtime>::iter() {
+        assert!(!members.is_empty(), "an empty list was kept");
+        for id in members {
+            assert!(listed.insert(id), "node {id} is listed twice");
+            let node = Nodes::<Runtime>::get(id).expect("members are nodes");
+            assert_eq!(node.subnet, subnet, "node {id}");
+            assert_eq!(NodeOfHotkey::<Runtime>::get(&node.hotkey), Some(id));
+            assert_eq!(NodeOfPeer::<Runtime>::get(&node.peer_id), Some(id));
+            if subnet == ROOT_SUBNET {
+                assert_eq!(RootNodeOf::<Runtime>::get(&node.coldkey), Some(id));
+            }
+            assert!(id < NextNodeId::<Runtime>::get());
+        }
+    }
+    let roots = Members::<Runtime>::get(ROOT_SUBNET).len();
+    assert_eq!(Nodes::<Runtime>::iter_keys().count(), listed.len());
+    assert_eq!(NodeOfHotkey::<Runtime>::iter_keys().count(), listed.len());
+    assert_eq!(NodeOfPeer::<Runtime>::iter_keys().count(), listed.len());
+    assert_eq!(RootNodeOf::<Runtime>::iter_keys().count(), roots);
+
+    let ids: BTreeSet<_> = Subnets::<Runtime>::iter_keys().collect();
+    assert_eq!(ids, Manifests::<Runtime>::iter_keys().collect());
+    assert_eq!(ids, CoverageOf::<Runtime>::iter_keys().collect());
+    for (id, subnet) in Subnets::<Runtime>::iter() {
+        assert!(id != ROOT_SUBNET && id < NextSubnetId::<Runtime>::get());
+        let mut seats = vec![0u16; usize::from(subnet.blocks)];
+        for member in Members::<Runtime>::get(id) {
+            let seat = Nodes::<Runtime>::get(member).and_then(|node| node.seat);
+            for block in seat.iter().flat_map(|seat| seat.span.blocks()) {
+                seats[usize::from(block)] += 1;
+            }
+        }
+        let coverage = CoverageOf::<Runtime>::get(id).expect("each subnet has one");
+        assert_eq!(coverage.counts(), seats, "coverage of subnet {id}");
+        let complete = seats.iter().all(|seats| *seats > 0);
+        match subnet.status {
+            Status::Active => assert!(complete, "subnet {id} is active with a gap"),
+            Status::Registered => assert!(!complete, "subnet {id} should be active"),
+            Status::Paused => {}
+        }
+    }
+}
+
+/// Ledgers belong to nodes, are not empty, and add up; a seat needs its bond.
+fn bonds_agree() {
+    let mut bonded: Balance = 0;
+    for (id, ledger) in Ledgers::<Runtime>::iter() {
+        assert!(Nodes::<Runtime>::contains_key(id), "ledger of no node");
+        assert!(!ledger.is_empty(), "an empty ledger was kept");
+        bonded += ledger.own;
+    }
+    assert_eq!(TotalBonded::<Runtime>::get(), bonded, "TotalBonded");
+    for (id, node) in Nodes::<Runtime>::iter() {
+        let Some(subnet) = node.seat.and(Subnets::<Runtime>::get(node.subnet)) else {
+            continue;
+        };
+        let own = Ledgers::<Runtime>::get(id).map_or(0, |ledger| ledger.own);
+        let needed = Staking::minimum_self_bond().max(subnet.terms.min_self_bond);
+        assert!(own >= needed, "node {id} sits with a bond of {own}");
+    }
+}
+
+/// There are validators, each once and each a node, and they are who may author.
+fn validators_author() {
+    let validators = Session::validators();
+    assert!(!validators.is_empty(), "nobody validates");
+    let nodes: BTreeSet<NodeId> = validators
+        .iter()
+        .map(|id| node_of_account(id.as_ref()).expect("validators are nodes"))
+        .collect();
+    assert_eq!(nodes.len(), validators.len(), "a validator twice");
+    for node in nodes {
+        assert!(
+            Nodes::<Runtime>::contains_key(node),
+            "validator {node} is gone"
+        );
+    }
+    assert_eq!(Babe::authorities().len(), validators.len());
+}
+
+/// Each session and job waits under exactly one deadline that is not past, and nodes and consumers
+/// count those that are not over.
+fn duties_and_deadlines_agree() {
+    let mut waiting: BTreeSet<(BlockNumber, bool, u64)> = BTreeSet::new();
+    let mut duties: BTreeMap<NodeId, u32> = BTreeMap::new();
+    let mut open: BTreeMap<AccountId, u32> = BTreeMap::new();
+    for (id, session) in Sessions::<Runtime>::iter() {
+        waiting.insert((session.due, false, id));
+        let earned: Balance = session.servers.iter().map(|server| server.earned()).sum();
+        assert!(earned <= session.deposit(), "session {id} pays too much");
+        if session.closed {
+            continue;
+        }
+        assert_eq!(session.held, session.deposit(), "session {id}");
+        *open.entry(session.consumer).or_default() += 1;
+        for server in session.servers {
+            *duties.entry(server.node).or_default() += 1;
+        }
+    }
+    for (id, job) in Jobs::<Runtime>::iter() {
+        waiting.insert((job.due, true, id));
+        if job.state == Fee::Held {
+            *duties.entry(job.node).or_default() += 1;
+        }
+    }
+    let queued = Deadlines::<Runtime>::iter_keys().map(|(at, due)| match due {
+        Due::Session(id) => (at, false, id),
+        Due::Job(id) => (at, true, id),
+    });
+    let queued: BTreeSet<_> = queued.collect();
+    assert_eq!(queued, waiting, "the queue and what waits");
+    if let Some((first, ..)) = queued.first() {
+        let cursor = Cursor::<Runtime>::get().expect("something is queued");
+        assert!(cursor <= *first, "an entry stands behind the cursor");
+    }
+    assert_eq!(
+        Duties::<Runtime>::iter().collect::<BTreeMap<_, _>>(),
+        duties
+    );
+    let counted: BTreeMap<_, _> = OpenSessions::<Runtime>::iter().collect();
+    assert_eq!(counted, open, "open sessions by consumer");
+    for node in duties.keys() {
+        assert!(
+            Nodes::<Runtime>::contains_key(*node),
+            "node {node} is still owed to"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! Stories across pallets, each told on the real runtime.
+
+mod disappearing_client;
+mod equivocation;
+mod invariants;
+mod jobs;
+mod key_swaps;
+mod old_voucher;
+mod paid_session;
+mod signed_extrinsics;
+mod unbonding;
+mod validators;
+mod weights;
+
+use quipu_runtime::clock::Schedule;
+
+/// The consumer of every story.
+fn consumer() -> quipu_stories::Key {
+    quipu_stories::Key::new("Consumer")
+}
+
+/// The fast clock with one long session, for stories that count blocks and are not about
+/// validators: the first block of a session has room for nothing else.
+fn long_sessions(schedule: &mut Schedule) {
+    schedule.epoch_slots = 150;
+    schedule.sessions_per_era = 1;
+    schedule.unbonding_blocks = 150;
+}
+
+/// Blocks after a settlement in which higher vouchers count, on the fast clock.
+const WINDOW: u32 = Schedule::FAST.settlement_blocks;
+
+/// The pallets that are Quipu's own.
+const OURS: [&str; 3] = ["Subnets", "Staking", "Inference"];
