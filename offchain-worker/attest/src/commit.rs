@@ -76,7 +76,10 @@ impl Boundary {
     /// Takes the rows of the next positions, and gives the ranges that they complete, in order.
     pub fn push(&mut self, rows: &[u8]) -> Result<Vec<Range>, CommitError> {
         if self.row == 0 || !rows.len().is_multiple_of(self.row) {
-            return Err(CommitError::Rows { row: self.row, got: rows.len() });
+            return Err(CommitError::Rows {
+                row: self.row,
+                got: rows.len(),
+            });
         }
         let mut complete = Vec::new();
         let mut rest = rows;
@@ -102,9 +105,21 @@ impl Boundary {
         let bytes: [u8; 32] = self.bytes.finalize_reset().into();
         let leaf = hash_of(
             b"quipu/leaf/1",
-            &(self.session, self.boundary, self.start, self.next, self.hidden, self.dtype, bytes),
+            &(
+                self.session,
+                self.boundary,
+                self.start,
+                self.next,
+                self.hidden,
+                self.dtype,
+                bytes,
+            ),
         );
-        let range = Range { start: self.start, end: self.next, leaf };
+        let range = Range {
+            start: self.start,
+            end: self.next,
+            leaf,
+        };
         self.start = self.next;
         Some(range)
     }
@@ -128,7 +143,10 @@ mod tests {
     fn ranges_end_every_32_positions_and_at_the_end() {
         let mut commit = boundary(1, 10);
         let first = commit.push(&rows(33)).unwrap();
-        assert_eq!(first.iter().map(|r| (r.start, r.end)).collect::<Vec<_>>(), [(0, 32)]);
+        assert_eq!(
+            first.iter().map(|r| (r.start, r.end)).collect::<Vec<_>>(),
+            [(0, 32)]
+        );
         let last = commit.cut().unwrap();
         assert_eq!((last.start, last.end), (32, 33));
         assert_eq!(commit.cut(), None);
@@ -137,7 +155,11 @@ mod tests {
     #[test]
     fn a_leaf_binds_session_boundary_positions_and_bytes() {
         let leaf = |session, at, bytes: &[u8]| {
-            boundary(session, at).push(bytes).unwrap().first().map(|range| range.leaf)
+            boundary(session, at)
+                .push(bytes)
+                .unwrap()
+                .first()
+                .map(|range| range.leaf)
         };
         let bytes = rows(32);
         let one = leaf(1, 10, &bytes);
@@ -148,13 +170,19 @@ mod tests {
         assert_ne!(one, leaf(1, 10, &other));
         let mut second = boundary(1, 10);
         second.push(&bytes).unwrap();
-        assert_ne!(one, second.push(&bytes).unwrap().first().map(|range| range.leaf));
+        assert_ne!(
+            one,
+            second.push(&bytes).unwrap().first().map(|range| range.leaf)
+        );
     }
 
     #[test]
     fn partial_rows_are_refused_and_change_nothing() {
         let mut commit = boundary(1, 10);
-        assert_eq!(commit.push(&[0; 9]), Err(CommitError::Rows { row: 8, got: 9 }));
+        assert_eq!(
+            commit.push(&[0; 9]),
+            Err(CommitError::Rows { row: 8, got: 9 })
+        );
         assert_eq!(commit.position(), 0);
         assert!(Boundary::new(1, 1, 2, DType::Q4_1).is_err());
     }

@@ -35,7 +35,10 @@ pub fn node_account(node: NodeId) -> AccountBytes {
 pub fn node_of_account(account: &AccountBytes) -> Option<NodeId> {
     let rest = account.strip_prefix(NODE_ACCOUNT.as_slice())?;
     let (id, zeros) = rest.split_first_chunk::<4>()?;
-    zeros.iter().all(|byte| *byte == 0).then(|| NodeId::from_le_bytes(*id))
+    zeros
+        .iter()
+        .all(|byte| *byte == 0)
+        .then(|| NodeId::from_le_bytes(*id))
 }
 
 #[cfg(test)]

@@ -82,7 +82,16 @@ impl Receipt {
 
 /// One server's part of a session's receipt root.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
 )]
 pub struct ReceiptHead {
     /// The server.
@@ -99,8 +108,10 @@ pub struct ReceiptHead {
 pub fn receipt_root(session: SessionId, heads: &[ReceiptHead]) -> Digest {
     let mut sorted: Vec<&ReceiptHead> = heads.iter().collect();
     sorted.sort_by_key(|head| head.node);
-    let leaves: Vec<Digest> =
-        sorted.iter().map(|head| hash_of(b"quipu/receipt-head/1", &(session, head))).collect();
+    let leaves: Vec<Digest> = sorted
+        .iter()
+        .map(|head| hash_of(b"quipu/receipt-head/1", &(session, head)))
+        .collect();
     merkle_root(&leaves)
 }
 
@@ -109,7 +120,12 @@ mod tests {
     use super::*;
 
     fn head(node: NodeId) -> ReceiptHead {
-        ReceiptHead { node, span: Span { start: 0, end: 10 }, positions: 40, head: [1; 32] }
+        ReceiptHead {
+            node,
+            span: Span { start: 0, end: 10 },
+            positions: 40,
+            head: [1; 32],
+        }
     }
 
     #[test]

@@ -57,13 +57,23 @@ mod tests {
 
     #[test]
     fn payloads_bind_every_field() {
-        let voucher = Voucher { session: 1, node: 2, positions: 3 };
+        let voucher = Voucher {
+            session: 1,
+            node: 2,
+            positions: 3,
+        };
         let payload = voucher_payload(&[0; 32], &voucher);
         assert_ne!(payload, voucher_payload(&[1; 32], &voucher));
         for other in [
-            Voucher { session: 9, ..voucher },
+            Voucher {
+                session: 9,
+                ..voucher
+            },
             Voucher { node: 9, ..voucher },
-            Voucher { positions: 9, ..voucher },
+            Voucher {
+                positions: 9,
+                ..voucher
+            },
         ] {
             assert_ne!(payload, voucher_payload(&[0; 32], &other));
         }

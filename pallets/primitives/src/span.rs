@@ -106,7 +106,10 @@ impl fmt::Display for SpanError {
         match self {
             SpanError::Empty => write!(f, "the span holds no block"),
             SpanError::OutsideModel { blocks } => {
-                write!(f, "the span ends behind the model's last block: it has {blocks}")
+                write!(
+                    f,
+                    "the span ends behind the model's last block: it has {blocks}"
+                )
             }
         }
     }
@@ -122,7 +125,10 @@ mod tests {
         assert!(Span::new(0, 30, 30).is_ok());
         assert_eq!(Span::new(3, 3, 30), Err(SpanError::Empty));
         assert_eq!(Span::new(4, 3, 30), Err(SpanError::Empty));
-        assert_eq!(Span::new(29, 31, 30), Err(SpanError::OutsideModel { blocks: 30 }));
+        assert_eq!(
+            Span::new(29, 31, 30),
+            Err(SpanError::OutsideModel { blocks: 30 })
+        );
     }
 
     #[test]

@@ -35,7 +35,10 @@ fn manifest() -> Manifest {
         .unwrap(),
         license: b"Apache-2.0".to_vec().try_into().unwrap(),
         uri: b"hf://tiny".to_vec().try_into().unwrap(),
-        terms: Terms { min_self_bond: 0, max_nodes: 16 },
+        terms: Terms {
+            min_self_bond: 0,
+            max_nodes: 16,
+        },
     };
     manifest.weights_root = manifest.computed_weights_root();
     manifest
@@ -57,7 +60,10 @@ fn impossible_manifests_are_refused() {
         (|m| m.config.heads = 3, ManifestError::HeadsNotGrouped),
         (|m| m.config.head_dim = 5, ManifestError::OddHeadDim),
         (|m| m.config.blocks = 257, ManifestError::TooManyBlocks),
-        (|m| m.config.hidden_size = 1 << 21, ManifestError::SizeOutOfRange),
+        (
+            |m| m.config.hidden_size = 1 << 21,
+            ManifestError::SizeOutOfRange,
+        ),
         (|m| m.config.blocks = 3, ManifestError::DigestCount),
         (|m| m.weights_root = [9; 32], ManifestError::WeightsRoot),
         (|m| m.block_digests[1] = [9; 32], ManifestError::WeightsRoot),
@@ -67,7 +73,10 @@ fn impossible_manifests_are_refused() {
             ManifestError::DuplicateProfile,
         ),
         (|m| m.name.clear(), ManifestError::BadName),
-        (|m| m.name = vec![0xff].try_into().unwrap(), ManifestError::BadName),
+        (
+            |m| m.name = vec![0xff].try_into().unwrap(),
+            ManifestError::BadName,
+        ),
         (|m| m.config.rope_theta_milli = 0, ManifestError::BadRope),
         (|m| m.terms.max_nodes = 0, ManifestError::NoNodes),
     ];
