@@ -8,7 +8,7 @@ use quipu_primitives::{
     traits::Bonds, Architecture, Balance, DType, Digest, JobId, Kernel, Manifest, ModelConfig,
     NodeId, NumericProfile, SessionId, Span, SubnetId, Terms, Voucher,
 };
-use quipu_runtime::{AccountId, Runtime, RuntimeCall, RuntimeEvent, Staking, QPU};
+use quipu_runtime::{AccountId, Runtime, RuntimeCall, Staking, QPU};
 
 /// What each server asks per position and block.
 pub const PRICE: Balance = QPU / 1_000;

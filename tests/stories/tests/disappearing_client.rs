@@ -3,7 +3,7 @@
 use crate::{consumer, long_sessions, WINDOW};
 use quipu_pallet_inference::{Error, Event};
 use quipu_primitives::views::SessionStatus;
-use quipu_runtime::{genesis, Inference, Runtime, RuntimeEvent};
+use quipu_runtime::{genesis, Inference, Runtime};
 use quipu_stories::{actors::*, event, story_at};
 
 const DURATION: u32 = 20;

@@ -6,8 +6,8 @@ use frame_support::traits::KeyOwnerProofSystem;
 use quipu_pallet_staking::{self as staking, Ledgers};
 use quipu_primitives::{traits::Slashable, NodeId};
 use quipu_runtime::{
-    genesis, Balances, Grandpa, Hash, Header, Historical, Runtime, RuntimeCall, RuntimeEvent,
-    Session, Staking, UncheckedExtrinsic, QPU,
+    genesis, Balances, Grandpa, Hash, Header, Historical, Runtime, RuntimeCall, Session, Staking,
+    UncheckedExtrinsic, QPU,
 };
 use quipu_stories::{
     actors::*,
@@ -199,7 +199,11 @@ fn two_votes_in_one_round_are_punished_even_sessions_later() {
         let events = chain.send(&informant, report(&proof, &key_owner_proof));
         let (session, fraction) = event!(
             events,
-            Staking(staking::Event::OffenceReported { node: CHARLIE, session, fraction }) => (*session, *fraction)
+            Staking(staking::Event::OffenceReported {
+                node: CHARLIE,
+                session,
+                fraction,
+            }) => (*session, *fraction)
         );
         assert_eq!((session, fraction), (happened, sp_runtime::Perbill::one()));
         assert_eq!(chain.fees_of(&informant), 0, "telling the truth is free");

@@ -8,7 +8,7 @@ use quipu_primitives::{
     traits::{Bonds, Roster},
     NodeId,
 };
-use quipu_runtime::{genesis, Runtime, RuntimeEvent, Staking, Subnets, System};
+use quipu_runtime::{genesis, Runtime, Staking, Subnets, System};
 use quipu_stories::{actors::*, event, story_at, Key};
 use sp_runtime::TokenError;
 

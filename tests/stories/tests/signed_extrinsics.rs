@@ -3,8 +3,8 @@
 
 use crate::consumer;
 use codec::Encode;
-use pallet_transaction_payment_rpc_runtime_api::runtime_decl_for_transaction_payment_api as payment_api;
-use payment_api::TransactionPaymentApi;
+use pallet_transaction_payment_rpc_runtime_api as payment_apis;
+use payment_apis::runtime_decl_for_transaction_payment_api::TransactionPaymentApi;
 use quipu_pallet_subnets::{self as subnets, NextNodeId, NextSubnetId};
 use quipu_primitives::{traits::Bonds, Span};
 use quipu_runtime::{

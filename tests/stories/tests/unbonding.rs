@@ -5,9 +5,7 @@ use quipu_pallet_inference::{self as inference, Error, Event};
 use quipu_pallet_staking as staking;
 use quipu_pallet_subnets::{self as subnets, LeaveReason};
 use quipu_primitives::traits::{Bonds, Roster};
-use quipu_runtime::{
-    clock::Schedule, genesis, Runtime, RuntimeEvent, Staking, Subnets, System, QPU,
-};
+use quipu_runtime::{clock::Schedule, genesis, Runtime, Staking, Subnets, System, QPU};
 use quipu_stories::{actors::*, event, story_at, Key};
 
 /// Blocks that an amount takes to unbond here.

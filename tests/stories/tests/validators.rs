@@ -3,9 +3,7 @@
 use quipu_pallet_staking as staking;
 use quipu_pallet_subnets as subnets;
 use quipu_primitives::{node_of_account, NodeId, ROOT_SUBNET};
-use quipu_runtime::{
-    genesis, AccountId, Balance, Runtime, RuntimeCall, RuntimeEvent, Session, QPU,
-};
+use quipu_runtime::{genesis, AccountId, Balance, Runtime, RuntimeCall, Session, QPU};
 use quipu_stories::{
     actors::*,
     event,
