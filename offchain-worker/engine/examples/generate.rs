@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! generate [--model PATH] [--prompt TEXT] [--max-tokens N] [--temperature T] [--seed N] [--spans N]
-//!          [--ignore-end]
+//!          [--ignore-end] [--warm-up] [--json]
 //! ```
+//!
+//! `--warm-up` computes the prompt once before what is timed. `--json` prints one JSON object with the
+//! tokens and times on standard output instead of the text.
 
 use std::error::Error;
 use std::io::Write;
@@ -11,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use quipu_engine::{ChatMessage, CpuEnds, CpuSpan, Model, Sampling};
+use serde_json::json;
 
 struct Options {
     model: PathBuf,
@@ -20,6 +24,8 @@ struct Options {
     seed: u8,
     spans: usize,
     ignore_end: bool,
+    warm_up: bool,
+    json: bool,
 }
 
 fn default_model() -> PathBuf {
@@ -40,11 +46,19 @@ fn options() -> Result<Options, Box<dyn Error>> {
         seed: 0,
         spans: 1,
         ignore_end: false,
+        warm_up: false,
+        json: false,
     };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
-        if name == "--ignore-end" {
-            options.ignore_end = true;
+        let switch = match name.as_str() {
+            "--ignore-end" => Some(&mut options.ignore_end),
+            "--warm-up" => Some(&mut options.warm_up),
+            "--json" => Some(&mut options.json),
+            _ => None,
+        };
+        if let Some(switch) = switch {
+            *switch = true;
             continue;
         }
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -85,6 +99,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let loaded = started.elapsed();
 
+    if options.warm_up {
+        let mut hidden = ends.embed(&prompt)?;
+        for (span, _) in &chain {
+            hidden = span.forward(&mut span.new_cache(prompt.len()), hidden, 0)?;
+        }
+        ends.logits(&hidden)?;
+    }
     let mut step = |tokens: &[u32], position: usize| -> Result<u32, Box<dyn Error>> {
         let mut hidden = ends.embed(tokens)?;
         for (span, cache) in &mut chain {
@@ -99,18 +120,37 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut token = step(&prompt, 0)?;
     let prefilled = started.elapsed();
     let started = Instant::now();
-    let mut decoded = 0;
+    let mut tokens = Vec::new();
+    let mut text = String::new();
     for position in prompt.len().. {
-        if decoded == options.max_tokens || (tokenizer.is_end(token) && !options.ignore_end) {
+        if tokens.len() == options.max_tokens || (tokenizer.is_end(token) && !options.ignore_end) {
             break;
         }
-        write!(out, "{}", stream.push(token))?;
-        out.flush()?;
+        let piece = stream.push(token);
+        if !options.json {
+            write!(out, "{piece}")?;
+            out.flush()?;
+        }
+        text.push_str(&piece);
+        tokens.push(token);
         token = step(&[token], position)?;
-        decoded += 1;
     }
     let spent = started.elapsed();
-    writeln!(out, "{}", stream.finish())?;
+    let rest = stream.finish();
+    if options.json {
+        text.push_str(&rest);
+        let report = json!({
+            "load_seconds": loaded.as_secs_f64(),
+            "prefill_seconds": prefilled.as_secs_f64(),
+            "decode_seconds": spent.as_secs_f64(),
+            "prompt_token_ids": prompt,
+            "token_ids": tokens,
+            "text": text,
+        });
+        writeln!(out, "{report}")?;
+        return Ok(());
+    }
+    writeln!(out, "{rest}")?;
     let rate = |tokens: usize, seconds: f64| tokens as f64 / seconds;
     eprintln!("load     {:8.3} s", loaded.as_secs_f64());
     eprintln!(
@@ -120,9 +160,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         rate(prompt.len(), prefilled.as_secs_f64())
     );
     eprintln!(
-        "decode   {:8.3} s  {decoded:4} tokens  {:7.1} tokens/s",
+        "decode   {:8.3} s  {:4} tokens  {:7.1} tokens/s",
         spent.as_secs_f64(),
-        rate(decoded, spent.as_secs_f64())
+        tokens.len(),
+        rate(tokens.len(), spent.as_secs_f64())
     );
     Ok(())
 }
