@@ -149,6 +149,24 @@ impl Metadata {
         Ok(Some(integers))
     }
 
+    /// The f32 numbers of an array; `None` if there is no array of them under this key.
+    pub fn floats(&self, key: &str) -> Result<Option<Vec<f32>>, WeightsError> {
+        let Some(MetadataValue::Array {
+            kind: kind::F32,
+            count,
+            bytes,
+        }) = self.get(key)
+        else {
+            return Ok(None);
+        };
+        let mut cursor = Cursor::new(&self.file, bytes.start);
+        let mut numbers = Vec::new();
+        for _ in 0..*count {
+            numbers.push(f32::from_le_bytes(cursor.bytes(key)?));
+        }
+        Ok(Some(numbers))
+    }
+
     /// Key, type number and stored bytes of each entry whose key starts with `prefix`, by key.
     pub fn raw<'a>(
         &'a self,
