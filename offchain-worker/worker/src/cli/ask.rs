@@ -11,7 +11,7 @@ use super::{
 use quipu_client::{
     generate::{Abandoned, Settlement},
     payment::Paid,
-    Client, Event, Finish, Generation, Message, Prompt, Request,
+    Client, ClientError, Event, Finish, Generation, Message, Prompt, Request,
 };
 use quipu_primitives::Balance;
 use serde_json::{json, Value};
@@ -30,13 +30,36 @@ pub async fn generate(
         }
     };
     let request = Request::new(args.ask.subnet, prompt, args.ask.sampling());
-    let generation = stream(&client, request, printer).await?;
+    let generation = match stream(&client, request, printer).await {
+        Ok(generation) => generation,
+        Err(CliError::Client(error)) => {
+            print_partial(&error, printer)?;
+            return Err(CliError::Client(error));
+        }
+        Err(error) => return Err(error),
+    };
     printer.stream("\n")?;
     printer.aside(&format!("{}\n", summary(&generation)));
     match printer.json() {
         true => printer.result(value(&generation), String::new),
         false => Ok(()),
     }
+}
+
+/// What there is of an answer that went wrong, for machines: with the error beside it.
+fn print_partial(error: &ClientError, printer: &mut Printer) -> Result<(), CliError> {
+    let partial = match error {
+        ClientError::Interrupted { partial, .. } => partial,
+        ClientError::Unsettled { generation, .. } => generation,
+        _ => return Ok(()),
+    };
+    printer.stream("\n")?;
+    if printer.json() {
+        let mut value = value(partial);
+        value["error"] = json!(error.to_string());
+        printer.result(value, String::new)?;
+    }
+    Ok(())
 }
 
 /// Asks, and shows the tokens as they come. Ctrl-C ends the answer early.
