@@ -36,6 +36,9 @@ pub enum WorkerError {
         /// The subnet to register in.
         subnet: SubnetId,
     },
+    /// The node went away while the worker started.
+    #[error("hotkey {0} signs for no node any more: its node was removed, or its key was changed")]
+    Removed(String),
     /// The hotkey's node is in another subnet.
     #[error("hotkey {hotkey} signs for node {node} of subnet {found}, not of subnet {wanted}")]
     OtherSubnet {

@@ -6,6 +6,7 @@ use crate::{
     error::WorkerError,
     model,
 };
+use futures::StreamExt;
 use quipu_engine::Model;
 use quipu_primitives::{
     views::{NodeInfo, SubnetInfo},
@@ -13,7 +14,7 @@ use quipu_primitives::{
 };
 use quipu_worker_core::{
     placement::{choose, Memory},
-    ports::{Call, Chain, ChainError},
+    ports::{Call, Chain, ChainError, ChainEvent},
     Signer,
 };
 use std::{path::Path, sync::Arc};
@@ -162,7 +163,14 @@ pub fn check_peer(
     })
 }
 
+/// How often [`take_seat`] looks again when what it saw was not the chain's latest state.
+const LOOKS: u32 = 5;
+
 /// Takes the seat on chain, unless the node has just that one.
+///
+/// What is read is final, what is submitted meets the best block: a worker that restarts soon after
+/// it took or gave back a seat sees the state before. Then it waits for the next final block and
+/// looks again.
 pub async fn take_seat(
     chain: &dyn Chain,
     hotkey: &dyn Signer,
@@ -170,13 +178,41 @@ pub async fn take_seat(
     price: Balance,
     profile: Digest,
 ) -> Result<(), WorkerError> {
+    let mut looks = LOOKS;
+    loop {
+        looks -= 1;
+        match try_take_seat(chain, hotkey, span, price, profile).await {
+            Err(WorkerError::NoSeat { source, .. }) if looks > 0 && is_stale(&source) => {
+                info!(%source, "the seat is not final yet; waiting for the next block");
+                next_block(chain).await?;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_stale(error: &ChainError) -> bool {
+    matches!(error, ChainError::Dispatch { error, .. }
+        if ["AlreadySeated", "NotSeated"].contains(&error.as_str()))
+}
+
+async fn next_block(chain: &dyn Chain) -> Result<(), WorkerError> {
+    let mut events = chain.events().await?;
+    let finalized = |event: &ChainEvent| matches!(event, ChainEvent::Finalized { .. });
+    while events.next().await.is_some_and(|event| !finalized(&event)) {}
+    Ok(())
+}
+
+async fn try_take_seat(
+    chain: &dyn Chain,
+    hotkey: &dyn Signer,
+    span: Span,
+    price: Balance,
+    profile: Digest,
+) -> Result<(), WorkerError> {
     let account = hotkey.public();
-    // Read again: it may have changed while the weights were loaded.
     let node = chain.node_of_hotkey(account).await?;
-    let node = node.ok_or_else(|| WorkerError::NotRegistered {
-        hotkey: show_account(&account),
-        subnet: 0,
-    })?;
+    let node = node.ok_or_else(|| WorkerError::Removed(show_account(&account)))?;
     let id = node.id;
     let no_seat = |source| match source {
         ChainError::Dispatch { error, .. } if error == "BondTooSmall" => WorkerError::NotStaked {
@@ -195,10 +231,8 @@ pub async fn take_seat(
             return Ok(());
         }
         info!(node = id, old = %seat.span, "giving the old seat back");
-        chain
-            .submit(hotkey, Call::Leave { node: id })
-            .await
-            .map_err(&no_seat)?;
+        let leave = Call::Leave { node: id };
+        chain.submit(hotkey, leave).await.map_err(&no_seat)?;
     }
     let join = Call::Join {
         node: id,

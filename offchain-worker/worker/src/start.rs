@@ -3,7 +3,7 @@
 use crate::{
     chain_sync::ChainSync,
     compute::{measure, Rates, SpanCompute},
-    config::{Command, ValidConfig},
+    config::{Blocks, Command, ValidConfig},
     daemon::{self, Parts, Stop, SESSION_PATIENCE},
     error::WorkerError,
     model::{self, ModelMismatch},
@@ -26,8 +26,14 @@ use quipu_worker_core::{
     Signer,
 };
 use serde_json::json;
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tracing::info;
+
+/// Longest wait before a server chooses its blocks by itself.
+const JOIN_JITTER: Duration = Duration::from_secs(10);
 
 /// Does what the command line asks for.
 pub async fn execute(command: Command, stop: Stop) -> Result<(), WorkerError> {
@@ -106,6 +112,12 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
     let chain: SharedChain = Arc::new(chain);
     let signer: Arc<dyn Signer> = Arc::new(config.hotkey.clone());
     let hotkey = signer.public();
+    if let Blocks::Fit { .. } = config.blocks {
+        // Servers that start together must not all see the same gap.
+        let wait = JOIN_JITTER.mul_f64(rand::random());
+        info!(?wait, "waiting before choosing blocks");
+        tokio::time::sleep(wait).await;
+    }
     let place = find_place(
         &*chain,
         hotkey,

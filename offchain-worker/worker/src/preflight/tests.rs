@@ -151,7 +151,7 @@ async fn a_node_that_was_removed_gets_no_seat() {
         flex_profile().digest(),
     )
     .await;
-    assert!(matches!(taken, Err(WorkerError::NotRegistered { .. })));
+    assert!(matches!(taken, Err(WorkerError::Removed(_))));
     let foreign = take_seat(
         &*subnet.chain,
         &key(FIRST.hotkey),
@@ -162,4 +162,87 @@ async fn a_node_that_was_removed_gets_no_seat() {
     .await;
     let error = foreign.unwrap_err();
     assert!(error.to_string().contains("ProfileNotAccepted"), "{error}");
+}
+
+/// A chain whose final state lags behind: the first look at the node shows it without its seat.
+struct Lagging(Arc<quipu_testkit::FakeChain>, std::sync::atomic::AtomicBool);
+
+#[async_trait::async_trait]
+impl Chain for Lagging {
+    fn genesis(&self) -> Digest {
+        self.0.genesis()
+    }
+    async fn subnet(&self, id: SubnetId) -> Result<Option<SubnetInfo<AccountBytes>>, ChainError> {
+        self.0.subnet(id).await
+    }
+    async fn roster(&self, id: SubnetId) -> Result<Vec<NodeInfo<AccountBytes>>, ChainError> {
+        self.0.roster(id).await
+    }
+    async fn node_of_hotkey(
+        &self,
+        hotkey: AccountBytes,
+    ) -> Result<Option<NodeInfo<AccountBytes>>, ChainError> {
+        let mut node = self.0.node_of_hotkey(hotkey).await?;
+        if !self.1.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            node.as_mut().unwrap().seat = None;
+        }
+        Ok(node)
+    }
+    async fn session(
+        &self,
+        id: u64,
+    ) -> Result<Option<quipu_primitives::views::SessionInfo<AccountBytes>>, ChainError> {
+        self.0.session(id).await
+    }
+    async fn job(
+        &self,
+        id: u64,
+    ) -> Result<Option<quipu_primitives::views::JobInfo<AccountBytes>>, ChainError> {
+        self.0.job(id).await
+    }
+    async fn quote(
+        &self,
+        subnet: SubnetId,
+        positions: u32,
+    ) -> Result<
+        Result<quipu_primitives::views::Quote, quipu_primitives::views::QuoteError>,
+        ChainError,
+    > {
+        self.0.quote(subnet, positions).await
+    }
+    async fn free_balance(&self, account: AccountBytes) -> Result<Balance, ChainError> {
+        self.0.free_balance(account).await
+    }
+    async fn finalized(&self) -> Result<u32, ChainError> {
+        self.0.finalized().await
+    }
+    async fn events(&self) -> Result<futures::stream::BoxStream<'static, ChainEvent>, ChainError> {
+        let events = self.0.events().await;
+        self.0.advance(1);
+        events
+    }
+    async fn submit(
+        &self,
+        signer: &dyn Signer,
+        call: Call,
+    ) -> Result<quipu_worker_core::ports::Included, ChainError> {
+        self.0.submit(signer, call).await
+    }
+}
+
+#[tokio::test]
+async fn a_seat_that_is_not_final_yet_is_waited_for() {
+    let subnet = Subnet::new();
+    subnet.seat(FIRST);
+    let chain = Lagging(subnet.chain.clone(), Default::default());
+    let profile = flex_profile().digest();
+    take_seat(&chain, &key(FIRST.hotkey), FIRST.span, PRICE, profile)
+        .await
+        .unwrap();
+    let joins = subnet.chain.calls();
+    let joins = joins
+        .iter()
+        .filter(|(_, call)| matches!(call, Call::Join { .. }))
+        .count();
+    assert_eq!(joins, 2, "one by the test, and one that was refused");
 }

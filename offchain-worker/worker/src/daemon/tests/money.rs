@@ -175,7 +175,7 @@ async fn a_chain_that_lags_behind_does_not_cost_the_vouchers() {
     let mut worker = Worker::launch(&lagging, FIRST, Setup::default(), base).await;
     worker.until_state(ServerState::Online).await;
     lagging.chain.advance(3);
-    lagging.until(|_| worker.metrics.block.get() > 0).await;
+    eventually(|| worker.metrics.block.get() >= lagging.chain.block().into()).await;
     assert_eq!(worker.journals(), [format!("{session}.log")]);
     let base = worker.kill().await;
 
