@@ -356,7 +356,7 @@ impl Consumer {
 }
 
 /// The finalised block in which the session was paid out.
-async fn closing_block(
+pub async fn closing_block(
     events: &mut futures::stream::BoxStream<'static, ChainEvent>,
     wanted: u64,
 ) -> Result<u32> {
