@@ -22,13 +22,11 @@ from report import table
 
 DECODE = 128
 PROMPT = "Write a long story about a dragon who learns to bake bread."
-# About 256 tokens in the model's chat format, and a short answer.
+# 256 tokens in the model's chat format, and a short answer.
 LONG_PROMPT = (
-    "Here is a note from the harbour. "
-    + "The ship left the harbour early in the morning and the crew counted the barrels of salt, "
+    "The ship left the harbour early in the morning and the crew counted the barrels of salt, "
     "flour and oil that stood below the deck. " * 8
-    + "Is it about a ship? Answer yes or no, with one word."
-)
+) + "Is it about bees? Say yes or no."
 HERE = Path(__file__).resolve().parent
 
 
@@ -185,7 +183,7 @@ def versions(args):
     changed = optional(["git", "status", "--porcelain", "--untracked-files=no"])
     found = {
         "quipu": optional(["git", "rev-parse", "--short", "HEAD"]) + (" (changed)" if changed else ""),
-        "rustc": optional(["rustc", "--version"]),
+        "rustc": optional(["rustc", "--version"]).removeprefix("rustc "),
         "burn": field(lock, r'^name = "burn"\nversion = "(.*)"'),
         "programs": args.bin.name,
         "weights": args.weights.name,
