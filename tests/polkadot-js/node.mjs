@@ -18,13 +18,21 @@ export async function startNode() {
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   );
+  let stopping = false;
   const stop = async () => {
-    const ended = child.exitCode === null ? new Promise((done) => child.once('exit', done)) : null;
+    stopping = true;
+    const runs = child.exitCode === null && child.signalCode === null;
+    const ended = runs ? new Promise((done) => child.once('exit', done)) : null;
     child.kill('SIGKILL');
     await ended;
-    rmSync(folder, { recursive: true, force: true });
+    remove();
   };
-  process.once('exit', () => child.kill('SIGKILL'));
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  process.once('exit', () => {
+    child.kill('SIGKILL');
+    remove();
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
   let log = '';
   try {
     const url = await new Promise((resolve, reject) => {
@@ -39,6 +47,12 @@ export async function startNode() {
           resolve(`ws://127.0.0.1:${port[1]}`);
         }
       });
+    });
+    // Without a node every promise of the API would wait for ever.
+    child.once('exit', (code, signal) => {
+      if (stopping) return;
+      console.error(`the node ended by itself (${signal ?? code}):\n${log}`);
+      process.exit(1);
     });
     return { url, stop };
   } catch (error) {
