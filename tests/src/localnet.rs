@@ -161,44 +161,26 @@ impl Localnet {
     /// Starts up to three validators of the preset `local-fast` (or one of `dev-fast`) in `folder`
     /// and waits until blocks are finalised.
     pub async fn start(programs: Programs, folder: &Path, validators: usize) -> Result<Self> {
-        let chain_name = if validators == 1 {
+        let (first, others) = VALIDATORS[..validators.clamp(1, VALIDATORS.len())]
+            .split_first()
+            .context("a chain has a validator")?;
+        let chain_name = if others.is_empty() {
             "dev-fast"
         } else {
             "local-fast"
         };
-        let mut processes = Vec::new();
-        let mut bootnode: Option<String> = None;
-        let mut url = String::new();
-        for (index, name) in VALIDATORS.iter().take(validators).enumerate() {
-            let data = folder.join(name);
-            let mut arguments = strings(&[
-                "--chain",
-                chain_name,
-                &format!("--{name}"),
-                "--validator",
-                "--base-path",
-                &data.display().to_string(),
-                "--listen-addr",
-                "/ip4/127.0.0.1/tcp/0",
-                "--rpc-port",
-                "0",
-                "--no-prometheus",
-                "--no-telemetry",
-                "--node-key",
-                &format!("{:064x}", index + 1),
-            ]);
-            if let Some(bootnode) = &bootnode {
-                arguments.extend(strings(&["--bootnodes", bootnode]));
-            }
-            let process = Process::spawn(name, &programs.node, &arguments, folder)?;
-            let port = process.wait_for("JSON-RPC port", START, rpc_port).await?;
-            let here = format!("ws://127.0.0.1:{port}");
-            if index == 0 {
-                bootnode = Some(listen_address(&here).await?);
-                url = here;
-            }
-            processes.push(process);
-        }
+        let (alice, url) = start_validator(&programs, folder, chain_name, first, 1, None).await?;
+        let bootnode = listen_address(&url).await?;
+        let later = others.iter().zip(2..).map(|(name, key)| {
+            start_validator(&programs, folder, chain_name, name, key, Some(&bootnode))
+        });
+        let mut processes = vec![alice];
+        processes.extend(
+            try_join_all(later)
+                .await?
+                .into_iter()
+                .map(|(process, _)| process),
+        );
         let chain = connect(&url, ConnectOptions::default()).await?;
         Ok(Localnet {
             programs,
@@ -227,6 +209,40 @@ impl Localnet {
         let last = stdout.lines().last().unwrap_or_default();
         serde_json::from_str(last).with_context(|| format!("quipu printed no JSON: {stdout}"))
     }
+}
+
+/// Starts a validator with the well-known keys of `name`, and gives its JSON-RPC endpoint.
+async fn start_validator(
+    programs: &Programs,
+    folder: &Path,
+    chain: &str,
+    name: &str,
+    node_key: u32,
+    bootnode: Option<&str>,
+) -> Result<(Process, String)> {
+    let data = folder.join(name);
+    let mut arguments = strings(&[
+        "--chain",
+        chain,
+        &format!("--{name}"),
+        "--validator",
+        "--base-path",
+        &data.display().to_string(),
+        "--listen-addr",
+        "/ip4/127.0.0.1/tcp/0",
+        "--rpc-port",
+        "0",
+        "--no-prometheus",
+        "--no-telemetry",
+        "--node-key",
+        &format!("{node_key:064x}"),
+    ]);
+    if let Some(bootnode) = bootnode {
+        arguments.extend(strings(&["--bootnodes", bootnode]));
+    }
+    let process = Process::spawn(name, &programs.node, &arguments, folder)?;
+    let port = process.wait_for("JSON-RPC port", START, rpc_port).await?;
+    Ok((process, format!("ws://127.0.0.1:{port}")))
 }
 
 /// Keys and folder of a server that is to be.

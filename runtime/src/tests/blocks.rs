@@ -152,7 +152,9 @@ fn ownership_proof(
     use codec::Encode;
     use sp_core::proof_of_possession::ProofOfPossessionGenerator;
     let (mut grandpa, mut babe) = (*grandpa, babe.clone());
-    let proof =
-        (grandpa.generate_proof_of_possession(owner), babe.generate_proof_of_possession(owner));
+    let proof = (
+        grandpa.generate_proof_of_possession(owner),
+        babe.generate_proof_of_possession(owner),
+    );
     proof.encode()
 }
