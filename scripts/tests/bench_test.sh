@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # scripts/bench: its options, and what its Python part computes.
+# shellcheck disable=SC2031 # the harness sets SCRATCH for each test
 set -euo pipefail
 
 QUIPU_ROOT=$(cd "$(dirname "$0")/../.." && pwd)
