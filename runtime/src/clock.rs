@@ -98,6 +98,10 @@ impl Schedule {
         if windows.contains(&0) {
             return Err("clock: a window must have at least one block");
         }
+        if self.record_blocks < self.job_blocks {
+            // The session that answers a job must still be on record when the answer comes.
+            return Err("clock: records must be kept for as long as a job may take");
+        }
         Ok(())
     }
 

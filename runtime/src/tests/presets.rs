@@ -112,6 +112,10 @@ fn schedules_that_cannot_work_are_refused() {
             unbonding_blocks: 1,
             ..Schedule::FAST
         },
+        Schedule {
+            record_blocks: Schedule::FAST.job_blocks - 1,
+            ..Schedule::FAST
+        },
     ];
     for schedule in broken {
         assert!(schedule.check().is_err(), "{schedule:?}");
