@@ -7,7 +7,7 @@ use quipu_runtime::{clock::Schedule, genesis, Inference, Runtime, QPU};
 use quipu_stories::{actors::*, event, story_at, Chain, Key, Server};
 
 /// Blocks for which the record of a finished job is kept in these stories.
-const RECORDS: u32 = 10;
+const RECORDS: u32 = Schedule::FAST.job_blocks;
 /// Blocks that a server has to answer.
 const TIMEOUT: u32 = Schedule::FAST.job_blocks;
 /// What a job pays.

@@ -15,6 +15,7 @@ const RECORDS: u32 = 20;
 fn with_short_records(tell: impl FnOnce(&mut Chain)) {
     let clock = |schedule: &mut Schedule| {
         long_sessions(schedule);
+        schedule.job_blocks = RECORDS;
         schedule.record_blocks = RECORDS;
     };
     story_at(genesis::LOCAL_FAST, clock, tell);

@@ -15,6 +15,7 @@ const UNBONDING: u32 = 150;
 fn too_small_a_bond_costs_the_seat_but_not_what_is_owed_and_nothing_remains_of_who_left() {
     let clock = |schedule: &mut Schedule| {
         long_sessions(schedule);
+        schedule.job_blocks = 5;
         schedule.record_blocks = 5;
     };
     story_at(genesis::LOCAL_FAST, clock, |chain| {
