@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn an_unknown_chain_is_refused_with_advice() {
-        let error = load("no-such-chain").expect_err("is no chain");
+        let error = load("no-such-chain").err().expect("is no chain");
         assert!(
             error.contains("no-such-chain") && error.contains("local-fast"),
             "{error}"
