@@ -52,7 +52,7 @@ def table(results):
         "| | ratio |",
         "|---|---|",
     ]
-    lines += [f"| {RATIOS[name]} | {value:.2f} |" for name, value in results["ratios"].items()]
+    lines += [f"| {RATIOS[name]} | {value:.3f} |" for name, value in results["ratios"].items()]
     lines += [
         "",
         "Three workers, medians:",
