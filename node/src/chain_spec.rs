@@ -93,17 +93,3 @@ fn properties() -> Properties {
     properties.insert("ss58Format".into(), 42.into());
     properties
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_chain_is_refused_with_advice() {
-        let error = load("no-such-chain").err().expect("is no chain");
-        assert!(
-            error.contains("no-such-chain") && error.contains("local-fast"),
-            "{error}"
-        );
-    }
-}
