@@ -232,6 +232,9 @@ async fn start_validator(
         "/ip4/127.0.0.1/tcp/0",
         "--rpc-port",
         "0",
+        // Any explorer in a browser may connect, and proxies under other host names.
+        "--rpc-cors",
+        "all",
         "--no-prometheus",
         "--no-telemetry",
         "--node-key",
