@@ -1,7 +1,7 @@
 //! Reads, and what holds the connection.
 
 use crate::{
-    error::chain_error,
+    error::{chain_error, read},
     events,
     runtime::api,
     submit::{self, Nonces},
@@ -182,7 +182,14 @@ pub(crate) fn node_info(node: NodeInfo<AccountId32>) -> NodeInfo<AccountBytes> {
 
 impl SubxtChain {
     /// Runs a runtime API at the latest finalised block.
-    async fn finalized_api<P: subxt::runtime_api::Payload>(
+    async fn finalized_api<P: subxt::runtime_api::Payload + Clone>(
+        &self,
+        payload: P,
+    ) -> Result<P::ReturnType, ChainError> {
+        read(|| self.finalized_api_once(payload.clone())).await
+    }
+
+    async fn finalized_api_once<P: subxt::runtime_api::Payload>(
         &self,
         payload: P,
     ) -> Result<P::ReturnType, ChainError> {
@@ -203,7 +210,14 @@ impl SubxtChain {
     }
 
     /// Runs a runtime API at the best block.
-    async fn best_api<P: subxt::runtime_api::Payload>(
+    async fn best_api<P: subxt::runtime_api::Payload + Clone>(
+        &self,
+        payload: P,
+    ) -> Result<P::ReturnType, ChainError> {
+        read(|| self.best_api_once(payload.clone())).await
+    }
+
+    async fn best_api_once<P: subxt::runtime_api::Payload>(
         &self,
         payload: P,
     ) -> Result<P::ReturnType, ChainError> {
@@ -296,26 +310,17 @@ impl Chain for SubxtChain {
     }
 
     async fn free_balance(&self, who: AccountBytes) -> Result<Balance, ChainError> {
-        let best = self.best().await?;
         let address = api::storage().system().account(account(who));
-        let entry = self
-            .client
-            .storage()
-            .at(best)
-            .fetch(&address)
-            .await
-            .map_err(chain_error)?;
-        Ok(entry.map_or(0, |entry| entry.data.free))
+        let entry = read(|| async {
+            let storage = self.client.storage().at(self.best().await?);
+            storage.fetch(&address).await.map_err(chain_error)
+        });
+        Ok(entry.await?.map_or(0, |entry| entry.data.free))
     }
 
     async fn finalized(&self) -> Result<u32, ChainError> {
-        let block = self
-            .client
-            .blocks()
-            .at_latest()
-            .await
-            .map_err(chain_error)?;
-        Ok(block.number())
+        let block = read(|| async { self.client.blocks().at_latest().await.map_err(chain_error) });
+        Ok(block.await?.number())
     }
 
     async fn events(&self) -> Result<BoxStream<'static, ChainEvent>, ChainError> {

@@ -1,6 +1,7 @@
 //! From subxt's errors to ours.
 
 use quipu_worker_core::ports::ChainError;
+use std::{future::Future, time::Duration};
 use subxt::error::{DispatchError, Error, RpcError};
 
 /// The class of a subxt error.
@@ -47,5 +48,36 @@ pub(crate) fn is_disconnection(error: &Error) -> bool {
         Error::Rpc(RpcError::ClientError(subxt::ext::subxt_rpcs::Error::User(_))) => false,
         Error::Rpc(_) | Error::Io(_) => true,
         _ => false,
+    }
+}
+
+/// The pool's answer to an extrinsic that it holds already.
+const ALREADY_IMPORTED: i32 = 1013;
+
+/// Does the node's pool hold the extrinsic already, from an earlier sending?
+pub(crate) fn is_pooled(error: &Error) -> bool {
+    use subxt::ext::subxt_rpcs::Error as Client;
+    matches!(error, Error::Rpc(RpcError::ClientError(Client::User(user))) if user.code == ALREADY_IMPORTED)
+}
+
+/// How long a read waits for a broken connection to be repaired.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause before a broken connection is tried again.
+pub(crate) const RETRY: Duration = Duration::from_millis(500);
+
+/// Repeats a read that a broken connection interrupted, until it is answered or the patience ends.
+/// Reads change nothing, so that they may be repeated at will. Cancel-safe.
+pub(crate) async fn read<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, ChainError>
+where
+    F: Future<Output = Result<T, ChainError>>,
+{
+    let started = tokio::time::Instant::now();
+    loop {
+        match attempt().await {
+            Err(ChainError::Unreachable(_)) if started.elapsed() < PATIENCE => {
+                tokio::time::sleep(RETRY).await;
+            }
+            answered => return answered,
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! From the runtime's events to those that workers know.
 
-use crate::{adapter::SubxtChain, error::chain_error, runtime::api};
+use crate::{
+    adapter::SubxtChain,
+    error::{chain_error, RETRY},
+    runtime::api,
+};
 use futures::stream::{self, BoxStream, StreamExt};
 use quipu_worker_core::ports::{ChainError, ChainEvent};
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 use subxt::{events::EventDetails, PolkadotConfig};
 use tracing::warn;
-
-/// Pause before a failed read is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What this event means to a worker, if anything.
 pub(crate) fn known(

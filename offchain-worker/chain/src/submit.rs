@@ -2,17 +2,17 @@
 
 use crate::{
     adapter::{account, SubxtChain},
-    error::{chain_error, is_disconnection},
+    error::{chain_error, is_disconnection, is_pooled, read, RETRY},
     events,
     runtime::api,
 };
 use parking_lot::Mutex;
 use quipu_primitives::{AccountBytes, SignatureBytes};
 use quipu_worker_core::{
-    ports::{Call, ChainError, Included},
+    ports::{Call, Chain, ChainError, Included},
     Signer,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 use subxt::{
     config::DefaultExtrinsicParamsBuilder,
     tx::{Payload, SubmittableTransaction, TxStatus},
@@ -23,9 +23,9 @@ use tracing::{debug, warn};
 
 /// Blocks for which a signed extrinsic may be included.
 const MORTALITY: u64 = 64;
-/// Pause before a broken connection is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 
+/// A call of any pallet.
+type AnyCall = Box<dyn Payload + Send + Sync>;
 type Transaction = SubmittableTransaction<PolkadotConfig, OnlineClient<PolkadotConfig>>;
 
 /// One submission at a time for each account, so that each sees the nonce that the one before it
@@ -56,7 +56,7 @@ impl subxt::tx::Signer<PolkadotConfig> for SubxtSigner<'_> {
 }
 
 /// The runtime's call.
-fn payload(call: Call) -> Box<dyn Payload + Send + Sync> {
+fn payload(call: Call) -> AnyCall {
     let tx = api::tx();
     match call {
         Call::RegisterSubnet(manifest) => Box::new(tx.subnets().register_subnet(Static(*manifest))),
@@ -150,14 +150,13 @@ fn bounded<T>(
     api::runtime_types::bounded_collections::bounded_vec::BoundedVec(items)
 }
 
-/// Signs a call and brings it into a block.
-pub(crate) async fn submit(
+/// Signs a call with the account's next nonce.
+async fn sign(
     chain: &SubxtChain,
     signer: &dyn Signer,
-    call: Call,
-) -> Result<Included, ChainError> {
+    call: &AnyCall,
+) -> Result<Transaction, ChainError> {
     let who = account(signer.public());
-    let call = payload(call);
     let nonce = chain
         .rpc
         .system_account_next_index(&who)
@@ -166,35 +165,40 @@ pub(crate) async fn submit(
     let params = DefaultExtrinsicParamsBuilder::<PolkadotConfig>::new()
         .nonce(nonce)
         .mortal(MORTALITY);
-    let transaction = chain
+    let mut partial = chain
         .client
         .tx()
-        .create_partial(&call, &who, params.build())
+        .create_partial(call, &who, params.build())
         .await
-        .map_err(chain_error)?
-        .sign(&SubxtSigner(signer));
-    let since = chain
-        .client
-        .blocks()
-        .at_latest()
-        .await
-        .map_err(chain_error)?
-        .number();
+        .map_err(chain_error)?;
+    Ok(partial.sign(&SubxtSigner(signer)))
+}
+
+/// Signs a call and brings it into a block.
+pub(crate) async fn submit(
+    chain: &SubxtChain,
+    signer: &dyn Signer,
+    call: Call,
+) -> Result<Included, ChainError> {
+    let call = payload(call);
+    let since = chain.finalized().await?;
+    // Nothing was sent yet, so that this may be repeated.
+    let transaction = read(|| sign(chain, signer, &call)).await?;
     loop {
         match watch(&transaction).await {
-            Ok(block) => return included(chain, block, &transaction).await,
+            Ok(block) => return read(|| included(chain, block, &transaction)).await,
             Err(Lost::Refused(error)) => {
                 // It may be refused as known or stale because an earlier sending went through.
-                return match find(chain, since, &transaction).await {
-                    Ok(Some(block)) => included(chain, block, &transaction).await,
+                return match read(|| find(chain, since, &transaction)).await {
+                    Ok(Some(block)) => read(|| included(chain, block, &transaction)).await,
                     _ => Err(error),
                 };
             }
-            Err(Lost::Connection(error)) => {
-                warn!(%error, "the connection broke under an extrinsic; looking for it");
+            Err(Lost::Sight(error)) => {
+                warn!(%error, "lost sight of an extrinsic; looking for it");
                 tokio::time::sleep(RETRY).await;
                 match find(chain, since, &transaction).await {
-                    Ok(Some(block)) => return included(chain, block, &transaction).await,
+                    Ok(Some(block)) => return read(|| included(chain, block, &transaction)).await,
                     Ok(None) => debug!("it is in no block; sending the same bytes again"),
                     Err(ChainError::Unreachable(_)) => {}
                     Err(error) => return Err(error),
@@ -208,14 +212,14 @@ pub(crate) async fn submit(
 enum Lost {
     /// The node does not want it.
     Refused(ChainError),
-    /// Nothing is known.
-    Connection(subxt::Error),
+    /// The connection broke, or an earlier sending waits in the pool: it may be in a block by now.
+    Sight(subxt::Error),
 }
 
 /// Sends an extrinsic and waits for its block.
 async fn watch(transaction: &Transaction) -> Result<H256, Lost> {
-    let class = |error: subxt::Error| match is_disconnection(&error) {
-        true => Lost::Connection(error),
+    let class = |error: subxt::Error| match is_disconnection(&error) || is_pooled(&error) {
+        true => Lost::Sight(error),
         false => Lost::Refused(chain_error(error)),
     };
     let mut progress = transaction.submit_and_watch().await.map_err(class)?;
@@ -227,13 +231,11 @@ async fn watch(transaction: &Transaction) -> Result<H256, Lost> {
             TxStatus::Invalid { message } | TxStatus::Dropped { message } => {
                 return Err(Lost::Refused(ChainError::Refused(message)))
             }
-            TxStatus::Error { message } => {
-                return Err(Lost::Connection(subxt::Error::Other(message)))
-            }
+            TxStatus::Error { message } => return Err(Lost::Sight(subxt::Error::Other(message))),
             TxStatus::Validated | TxStatus::Broadcasted | TxStatus::NoLongerInBestBlock => {}
         }
     }
-    Err(Lost::Connection(subxt::Error::Other(
+    Err(Lost::Sight(subxt::Error::Other(
         "the node stopped reporting".into(),
     )))
 }
