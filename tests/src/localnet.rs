@@ -13,7 +13,6 @@ use quipu_worker_core::{
     ports::{Call, Chain, ChainEvent},
     Signer,
 };
-use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -190,24 +189,6 @@ impl Localnet {
             validators: processes,
             workers: Vec::new(),
         })
-    }
-
-    /// Runs `quipu` with these arguments against this network, and reads the JSON it prints last.
-    pub async fn quipu(&self, arguments: &[&str]) -> Result<Value> {
-        let output = tokio::process::Command::new(&self.programs.cli)
-            .args(["--chain", &self.url, "--json"])
-            .args(arguments)
-            .kill_on_drop(true)
-            .output()
-            .await
-            .context("quipu can't be started")?;
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            bail!("quipu {}: {}", arguments.join(" "), stderr.trim());
-        }
-        let last = stdout.lines().last().unwrap_or_default();
-        serde_json::from_str(last).with_context(|| format!("quipu printed no JSON: {stdout}"))
     }
 }
 
