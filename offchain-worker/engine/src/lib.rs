@@ -10,6 +10,7 @@ pub mod ends;
 pub mod error;
 pub mod hidden;
 mod linear;
+pub mod manifest;
 mod norm;
 mod rope;
 pub mod sampling;
@@ -25,6 +26,7 @@ pub use digest::EndsDigests;
 pub use ends::{CpuEnds, Ends};
 pub use error::EngineError;
 pub use hidden::HiddenStates;
+pub use manifest::ManifestError;
 pub use sampling::{Sampling, SamplingError};
 #[cfg(feature = "cuda")]
 pub use span::CudaSpan;

@@ -4,6 +4,7 @@
 //! implementations give: products and sums are rounded one by one, nothing is fused.
 
 use half::{bf16, f16};
+use quipu_primitives::DType;
 
 /// A storage format that the engine reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,19 @@ impl Format {
             30 => Self::Bf16,
             _ => return None,
         })
+    }
+
+    /// The name that manifests have for it; `Mixed` where they have none.
+    pub fn in_manifests(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::Bf16,
+            Self::Q4_0 => DType::Q4_0,
+            Self::Q4_1 => DType::Q4_1,
+            Self::Q8_0 => DType::Q8_0,
+            Self::Q5_0 | Self::Q5_1 | Self::Q4K | Self::Q5K | Self::Q6K => DType::Mixed,
+        }
     }
 
     /// Values in a block.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use blake2::digest::Digest as _;
+use quipu_primitives::DType;
 
 use super::file::DataFile;
 use super::gguf::Gguf;
@@ -167,6 +168,25 @@ impl Model {
             bytes += self.tensor(&name, &shape)?.info.len;
         }
         Ok(bytes)
+    }
+
+    /// Type in which the matrices of the blocks are stored: `Mixed` where they differ, and where
+    /// manifests have no name for it. Norms and biases don't count: quantised files leave them in
+    /// f32. Reads headers only.
+    pub fn weights_type(&self) -> Result<DType, WeightsError> {
+        let mut found = None;
+        for block in 0..self.config.blocks {
+            for (name, shape) in self.block_tensors(block)? {
+                if shape.len() < 2 {
+                    continue;
+                }
+                let this = self.tensor(&name, &shape)?.format()?.in_manifests();
+                if *found.get_or_insert(this) != this {
+                    return Ok(DType::Mixed);
+                }
+            }
+        }
+        Ok(found.unwrap_or(DType::Mixed))
     }
 
     /// Digest of a block's tensors as stored; the crate's documentation says over what. Reads the

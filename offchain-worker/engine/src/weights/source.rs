@@ -77,7 +77,8 @@ impl StoredTensor {
         }
     }
 
-    fn format(&self) -> Result<Format, WeightsError> {
+    /// The storage format; an error where the engine doesn't read it.
+    pub fn format(&self) -> Result<Format, WeightsError> {
         self.info.format.ok_or_else(|| {
             let what = format!("the storage type {:#04x} of {}", self.info.tag, self.name);
             self.file.unsupported(what)

@@ -217,3 +217,55 @@ fn a_model_with_more_tensors_than_the_engine_computes_is_refused() {
     assert!(error.to_string().contains("k_proj.bias"), "{error}");
     assert!(!error.is_corruption());
 }
+
+/// Gives the tensors of a GGUF file that `wanted` names another type number.
+fn retype(file: &Path, wanted: impl Fn(&str) -> bool, number: u32) {
+    let mut bytes = std::fs::read(file).unwrap();
+    for block in 0..4 {
+        for part in [
+            "attn_q",
+            "attn_k",
+            "attn_v",
+            "attn_output",
+            "ffn_gate",
+            "ffn_up",
+            "ffn_down",
+        ] {
+            let name = format!("blk.{block}.{part}.weight");
+            if !wanted(&name) {
+                continue;
+            }
+            let start = bytes
+                .windows(name.len())
+                .position(|window| window == name.as_bytes())
+                .unwrap();
+            // Behind the name: the number of dimensions, two of them, the type.
+            let kind = start + name.len() + 4 + 2 * 8;
+            assert_eq!(bytes[kind..][..4], [0; 4]);
+            bytes[kind..][..4].copy_from_slice(&number.to_le_bytes());
+        }
+    }
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn the_type_of_the_weights_is_that_of_every_matrix() {
+    let everything = |_: &str| true;
+    let one = |name: &str| name == "blk.3.ffn_up.weight";
+    let (q8_0, q5_0) = (8, 6);
+    for (wanted, number, expected) in [
+        (&everything as &dyn Fn(&str) -> bool, 0, DType::F32),
+        (&everything, q8_0, DType::Q8_0),
+        (&everything, q5_0, DType::Mixed),
+        (&one, q8_0, DType::Mixed),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let tiny = TinyModel::new(12).format(TinyFormat::Gguf);
+        let path = tiny.write(dir.path()).unwrap();
+        retype(&path, wanted, number);
+        let found = Model::open(&path).unwrap().weights_type().unwrap();
+        assert_eq!(found, expected);
+    }
+    let (_dir, safetensors) = opened(&TinyModel::new(12));
+    assert_eq!(safetensors.weights_type().unwrap(), DType::F32);
+}
