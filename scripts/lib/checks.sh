@@ -32,5 +32,21 @@ check_warnings() {
     return 1
 }
 
+# check_built_once LOG: nothing in the log of a verbose cargo build was compiled that had not been before.
+# Where an earlier build compiled everything, such a package was built twice: with other features, say.
+# What was edited in between doesn't count, cargo calls that dirty.
+check_built_once() {
+    local compiled dirty twice
+    compiled=$(packages Compiling "$1")
+    dirty=$(packages Dirty "$1")
+    twice=$(LC_ALL=C comm -23 <(printf '%s\n' "$compiled") <(printf '%s\n' "$dirty"))
+    [ -n "$twice" ] || return 0
+    printf 'compiled a second time:\n%s\n' "$twice"
+    return 1
+}
+
+# packages VERB LOG: the packages, sorted, of which cargo says so.
+packages() { sed -nE "s/^ +$1 ([^ ]+ v[^ :]+).*/\1/p" "$2" | LC_ALL=C sort -u; }
+
 # nextest_summary LOG: the closing line of the last run of nextest in a log.
 nextest_summary() { sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -E '^ +Summary \[' | tail -n1; }

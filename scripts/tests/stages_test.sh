@@ -91,6 +91,22 @@ test_warnings_that_are_not_ours_are_not() {
     check_warnings "$SCRATCH/log"
 }
 
+test_what_is_compiled_a_second_time_is_found() {
+    printf '%s\n' '       Fresh bytes v1.0.0' '   Compiling tokio v1.54.1' \
+        '       Dirty quipu-engine v0.1.0 (/x): the file `lib.rs` has changed' \
+        '   Compiling quipu-engine v0.1.0 (/x)' >"$SCRATCH/log"
+    expect "refused" fails check_built_once "$SCRATCH/log"
+    expect "tokio alone" equal "$(check_built_once "$SCRATCH/log")" \
+        $'compiled a second time:\ntokio v1.54.1'
+}
+
+test_what_was_edited_is_not_compiled_a_second_time() {
+    printf '%s\n' '       Fresh bytes v1.0.0' \
+        '       Dirty quipu-engine v0.1.0 (/x): the file `lib.rs` has changed' \
+        '   Compiling quipu-engine v0.1.0 (/x)' '    Finished `dev` profile' >"$SCRATCH/log"
+    check_built_once "$SCRATCH/log"
+}
+
 test_the_last_summary_is_found() {
     printf '%s\n' '     Summary [   1.0s] 2 tests run: 1 passed, 1 failed, 0 skipped' 'x' \
         $'\e[32m     Summary\e[0m [   2.0s] 3 tests run: 3 passed, 0 skipped' 'y' >"$SCRATCH/log"
