@@ -464,6 +464,8 @@ struct Scores<'a> {
 
 impl Scores<'_> {
     /// `Q` queries by `P` pages.
+    // Indices that the compiler unrolls, over arrays that it keeps in registers.
+    #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     unsafe fn compute<L: Lanes, const Q: usize, const P: usize>(
         &self,
@@ -562,6 +564,8 @@ impl Values<'_> {
     }
 
     /// `Q` queries, `N` lines from `line` on.
+    // Indices that the compiler unrolls, over arrays that it keeps in registers.
+    #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     unsafe fn compute<L: Lanes, const Q: usize, const N: usize>(&self, line: usize) {
         let mut sums = [[L::splat(0.0); N]; Q];

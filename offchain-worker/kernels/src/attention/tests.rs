@@ -70,11 +70,10 @@ impl Sequence {
                     entries.fold(0.0, |s, (q, k)| q.mul_add(*k, s))
                 })
                 .collect();
-            let most =
-                weights
-                    .iter()
-                    .copied()
-                    .fold(f32::NEG_INFINITY, |m, s| if s > m { s } else { m });
+            let most = weights
+                .iter()
+                .copied()
+                .fold(f32::NEG_INFINITY, |m, s| if s > m { s } else { m });
             weights.iter_mut().for_each(|s| *s -= most);
             exp_in_place(&all_kernels()[0], &mut weights);
             let mut lanes = [0.0; 16];
