@@ -5,10 +5,12 @@ mod attention;
 mod exp;
 mod isa;
 mod lanes;
+mod matrix;
 mod norm;
 #[cfg(test)]
 mod numbers;
 mod pool;
+mod quantize;
 mod rope;
 
 pub use activation::silu_mul;
@@ -17,8 +19,10 @@ pub use attention::{
 };
 pub use exp::exp_in_place;
 pub use isa::{Isa, IsaError};
-pub use norm::{add_assign, add_rms_norm, rms_norm};
+pub use matrix::{Finish, Format, MatrixError, Operand, PackedMatrix, ShapeError};
+pub use norm::rms_norm;
 pub use pool::{Pool, MAX_THREADS};
+pub use quantize::QuantizedRows;
 pub use rope::rotate;
 
 /// The instruction set and the threads that kernels run with. Neither changes a single bit of

@@ -109,7 +109,11 @@ impl Pool {
     /// With what the first panicking part said, after all threads have left the work.
     pub fn run(&self, parts: usize, work: impl Fn(usize) + Sync) {
         let alone = self.workers.is_empty() || parts < 2;
-        let running = if alone { None } else { self.running.try_lock().ok() };
+        let running = if alone {
+            None
+        } else {
+            self.running.try_lock().ok()
+        };
         match running {
             Some(running) => self.share(running, parts, &work),
             None => (0..parts).for_each(work),
@@ -192,7 +196,10 @@ impl Shared {
             }
             let joined = now + 1;
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-            match self.state.compare_exchange_weak(now, joined, success, failure) {
+            match self
+                .state
+                .compare_exchange_weak(now, joined, success, failure)
+            {
                 Ok(_) => {
                     *seen = number;
                     // SAFETY: the job is open and this thread is counted: the caller doesn't

@@ -1,0 +1,72 @@
+//! Q4_0: a unit is two blocks. Scales of the first, of the second (16 f16 each), nibbles of the first, of
+//! the second.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::{dot, f16_at, nibbles, Blocks, Simd, OPERANDS};
+use crate::quantize::{BlockScale, BLOCK};
+
+pub(crate) struct Q4_0;
+
+const VALUES: usize = 64;
+
+impl Blocks for Q4_0 {
+    const SPAN: usize = 2;
+    const UNIT: usize = VALUES + 2 * nibbles::BYTES;
+    const STORED_COLUMNS: usize = 32;
+    const STORED_BYTES: usize = 18;
+
+    fn pack(stored: &[u8], index: usize, row: usize, unit: &mut [u8]) {
+        unit[index * 32 + row * 2..][..2].copy_from_slice(&stored[..2]);
+        let block = &mut unit[VALUES + index * nibbles::BYTES..];
+        nibbles::put(&stored[2..18], row, block);
+    }
+
+    fn unpack(unit: &[u8], index: usize, row: usize, out: &mut [f32; BLOCK]) {
+        let d = f16_at(unit, index * 16 + row);
+        let nibbles = nibbles::get(&unit[VALUES + index * nibbles::BYTES..], row);
+        for (out, n) in out.iter_mut().zip(nibbles) {
+            *out = d * (f32::from(n) - 8.0);
+        }
+    }
+
+    fn add(
+        unit: &[u8],
+        index: usize,
+        row: usize,
+        x: &[i8; BLOCK],
+        scale: &BlockScale,
+        to: f32,
+    ) -> f32 {
+        let d = f16_at(unit, index * 16 + row);
+        let nibbles = nibbles::get(&unit[VALUES + index * nibbles::BYTES..], row);
+        let products = nibbles.iter().zip(x);
+        let dot: i32 = products
+            .map(|(n, x)| (i32::from(*n) - 8) * i32::from(*x))
+            .sum();
+        (dot as f32).mul_add(d * scale.step, to)
+    }
+
+    type Scales<S: Simd> = S::F;
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(unit: *const u8, index: usize, row: usize) -> S::F {
+        S::f16s(unit.add(index * 32 + row * 2))
+    }
+
+    #[inline(always)]
+    unsafe fn operands<S: Simd>(unit: *const u8, index: usize, row: usize) -> [S::B; OPERANDS] {
+        nibbles::operands::<S>(unit.add(VALUES + index * nibbles::BYTES), row)
+    }
+
+    #[inline(always)]
+    unsafe fn add_rows<S: Simd>(
+        operands: &[S::B; OPERANDS],
+        d: &S::F,
+        x: *const i8,
+        scale: &BlockScale,
+        to: S::F,
+    ) -> S::F {
+        let dot = dot::<S>(S::int(-8 * scale.sum), operands, x);
+        S::fma(S::to_f32(dot), S::mul(*d, S::splat(scale.step)), to)
+    }
+}
