@@ -12,6 +12,7 @@ mod numbers;
 mod pool;
 mod quantize;
 mod rope;
+mod rows;
 
 pub use activation::silu_mul;
 pub use attention::{
