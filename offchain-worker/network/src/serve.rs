@@ -204,13 +204,12 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Protocol, Protocol, (), Reply>) {
         match event {
+            // What the queue does not hold is dropped, which closes it.
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol, ..
-            }) => {
-                if self.accepted.len() < ACCEPTED_QUEUE {
-                    self.accepted.push_back(protocol);
-                    self.wake();
-                }
+            }) if self.accepted.len() < ACCEPTED_QUEUE => {
+                self.accepted.push_back(protocol);
+                self.wake();
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol,
