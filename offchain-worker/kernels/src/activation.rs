@@ -9,16 +9,16 @@ unsafe fn silu_times<L: Lanes>(gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert_eq!(gate.len(), up.len(), "as many gates as values");
     assert_eq!(gate.len(), out.len(), "as many results as values");
     let (one, zero) = (L::splat(1.0), L::splat(0.0));
-    for ((gate, up), out) in gate
-        .chunks(LANES)
-        .zip(up.chunks(LANES))
-        .zip(out.chunks_mut(LANES))
-    {
-        let count = out.len();
-        let x = L::load_part(gate.as_ptr(), count);
-        let up = L::load_part(up.as_ptr(), count);
+    let (gate, up, end) = (gate.as_ptr(), up.as_ptr(), out.len());
+    let out = out.as_mut_ptr();
+    let mut at = 0;
+    while at < end {
+        let count = (end - at).min(LANES);
+        let x = L::load_part(gate.add(at), count);
         let silu = x.div(one.add(exp(zero.sub(x))));
-        silu.mul(up).store_part(out.as_mut_ptr(), count);
+        let up = L::load_part(up.add(at), count);
+        silu.mul(up).store_part(out.add(at), count);
+        at += LANES;
     }
 }
 

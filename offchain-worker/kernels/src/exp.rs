@@ -54,9 +54,13 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L) -> L {
 
 #[inline(always)]
 unsafe fn exp_all<L: Lanes>(values: &mut [f32]) {
-    for chunk in values.chunks_mut(LANES) {
-        let x = L::load_part(chunk.as_ptr(), chunk.len());
-        exp(x).store_part(chunk.as_mut_ptr(), chunk.len());
+    let (start, end) = (values.as_mut_ptr(), values.len());
+    let mut at = 0;
+    while at < end {
+        let count = (end - at).min(LANES);
+        let x = L::load_part(start.add(at), count);
+        exp(x).store_part(start.add(at), count);
+        at += LANES;
     }
 }
 

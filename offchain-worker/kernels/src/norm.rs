@@ -14,24 +14,24 @@ use crate::lanes::{sum, Lanes, LANES};
 unsafe fn norm<L: Lanes>(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     assert_eq!(x.len(), weight.len(), "as many weights as values");
     assert_eq!(x.len(), out.len(), "as many results as values");
+    let (x, weight, end) = (x.as_ptr(), weight.as_ptr(), out.len());
+    let out = out.as_mut_ptr();
     let mut squares = L::splat(0.0);
-    for x in x.chunks(LANES) {
+    let mut at = 0;
+    while at < end {
         // Lanes beyond the end add the square of zero, which changes no sum of squares.
-        let x = L::load_part(x.as_ptr(), x.len());
+        let x = L::load_part(x.add(at), (end - at).min(LANES));
         squares = x.fma(x, squares);
+        at += LANES;
     }
-    let factor = L::splat(1.0 / (sum(squares) / x.len() as f32 + epsilon).sqrt());
-    for ((x, weight), out) in x
-        .chunks(LANES)
-        .zip(weight.chunks(LANES))
-        .zip(out.chunks_mut(LANES))
-    {
-        let count = out.len();
-        let x = L::load_part(x.as_ptr(), count);
-        let weight = L::load_part(weight.as_ptr(), count);
-        x.mul(factor)
-            .mul(weight)
-            .store_part(out.as_mut_ptr(), count);
+    let factor = L::splat(1.0 / (sum(squares) / end as f32 + epsilon).sqrt());
+    let mut at = 0;
+    while at < end {
+        let count = (end - at).min(LANES);
+        let x = L::load_part(x.add(at), count);
+        let weight = L::load_part(weight.add(at), count);
+        x.mul(factor).mul(weight).store_part(out.add(at), count);
+        at += LANES;
     }
 }
 

@@ -22,28 +22,29 @@ unsafe fn rotate_heads<L: Lanes>(heads: &mut [f32], cos: &[f32], sin: &[f32], sc
     );
     let zero = L::splat(0.0);
     let factor = L::splat(scale);
-    for head in heads.chunks_exact_mut(2 * half) {
-        let (low, high) = head.split_at_mut(half);
-        for (((low, high), cos), sin) in low
-            .chunks_mut(LANES)
-            .zip(high.chunks_mut(LANES))
-            .zip(cos.chunks(LANES))
-            .zip(sin.chunks(LANES))
-        {
-            let count = low.len();
-            let cos = L::load_part(cos.as_ptr(), count);
-            let sin = L::load_part(sin.as_ptr(), count);
-            let a = L::load_part(low.as_ptr(), count);
-            let b = L::load_part(high.as_ptr(), count);
+    let (cos, sin, end) = (cos.as_ptr(), sin.as_ptr(), heads.len());
+    let heads = heads.as_mut_ptr();
+    let mut head = 0;
+    while head < end {
+        let (low, high) = (heads.add(head), heads.add(head + half));
+        let mut at = 0;
+        while at < half {
+            let count = (half - at).min(LANES);
+            let cos = L::load_part(cos.add(at), count);
+            let sin = L::load_part(sin.add(at), count);
+            let a = L::load_part(low.add(at), count);
+            let b = L::load_part(high.add(at), count);
             let mut turned_a = a.fma(cos, zero.sub(b.mul(sin)));
             let mut turned_b = b.fma(cos, a.mul(sin));
             if scale != 1.0 {
                 turned_a = turned_a.mul(factor);
                 turned_b = turned_b.mul(factor);
             }
-            turned_a.store_part(low.as_mut_ptr(), count);
-            turned_b.store_part(high.as_mut_ptr(), count);
+            turned_a.store_part(low.add(at), count);
+            turned_b.store_part(high.add(at), count);
+            at += LANES;
         }
+        head += 2 * half;
     }
 }
 
