@@ -7,13 +7,18 @@ use quipu_worker_core::ports::{Peers, ServeStream};
 /// A bootstrap server with a server and a client that know it alone.
 async fn swarm() -> (Peer, Peer, Peer) {
     let bootstrap = Peer::server().await;
-    let mut joins = config(Role::Server);
-    joins.bootstrap = vec![bootstrap.bootstrap().await];
-    let server = Peer::start(joins).await;
-    let mut asks = config(Role::Client);
-    asks.bootstrap = vec![bootstrap.bootstrap().await];
-    let client = Peer::start(asks).await;
-    (bootstrap, server, client)
+    let pair = pair_through(&bootstrap).await;
+    (bootstrap, pair.server, pair.client)
+}
+
+/// A server and a client that join through `bootstrap`.
+async fn pair_through(bootstrap: &Peer) -> Pair {
+    let known = vec![bootstrap.bootstrap().await];
+    Pair::with(|server, client| {
+        server.bootstrap = known.clone();
+        client.bootstrap = known;
+    })
+    .await
 }
 
 fn roster(nodes: &[NodeId]) -> Vec<(NodeId, AccountBytes)> {
@@ -179,9 +184,7 @@ async fn an_older_announcement_does_not_replace_a_newer_one() {
             .publish(&sign(newer.clone(), &hotkey(1)))
             .await
             .unwrap();
-        let mut replays = config(Role::Server);
-        replays.bootstrap = vec![bootstrap.bootstrap().await];
-        let replays = Peer::start(replays).await;
+        let replays = pair_through(&bootstrap).await.server;
         replays
             .network
             .publish(&sign(older, &hotkey(1)))

@@ -1,9 +1,8 @@
 //! Peers that break the protocol, and what becomes of them.
 
 use super::*;
-use crate::{server::ServerStream, FrameRate, Offence};
+use crate::{FrameRate, Offence};
 use futures::{future::join_all, AsyncWriteExt};
-use libp2p::Stream;
 use quipu_protocol::{
     frame::PREFIX,
     limits::{MAX_HEADER, MAX_PAYLOAD, MAX_STREAMS_PER_PEER},
@@ -28,13 +27,6 @@ fn bytes(frame: &Frame) -> Vec<u8> {
     .concat()
 }
 
-/// A client's bare stream, and the server's end of it.
-async fn bare(server: &mut Peer, client: &Peer) -> (Stream, ServerStream) {
-    let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-    let stream = client.network.open_raw(id, addresses).await.unwrap().stream;
-    (stream, server.streams.next().await.unwrap())
-}
-
 /// What the server answered, and that it closed the stream after it.
 async fn last_words(stream: Stream) -> Response {
     let mut reader = crate::framing::FrameReader::new(stream.compat());
@@ -45,9 +37,8 @@ async fn last_words(stream: Stream) -> Response {
 
 /// A client sends `bytes`. The server sees `expected`, says so, closes the stream, and remembers.
 async fn is_refused(bytes: &[u8], expected: FrameError) {
-    let mut server = Peer::server().await;
-    let client = Peer::client().await;
-    let (mut stream, mut serving) = bare(&mut server, &client).await;
+    let mut pair = Pair::start().await;
+    let (mut stream, mut serving) = pair.open_bare().await;
     stream.write_all(bytes).await.unwrap();
     stream.flush().await.unwrap();
     assert_eq!(
@@ -64,8 +55,8 @@ async fn is_refused(bytes: &[u8], expected: FrameError) {
     };
     assert_eq!(refusal.code, RefusalCode::Unexpected);
     assert_eq!(refusal.message, expected.to_string());
-    assert!(server.network.score(&client.network.local_peer_id()) > 49.0);
-    assert_eq!(server.metrics.frames_refused("malformed").get(), 1);
+    assert!(pair.score() > 49.0);
+    assert_eq!(pair.server.metrics.frames_refused("malformed").get(), 1);
 }
 
 #[tokio::test]
@@ -123,9 +114,8 @@ async fn a_payload_of_another_length_is_refused() {
 #[tokio::test]
 async fn a_client_that_goes_within_a_frame_ends_its_stream() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (mut stream, mut serving) = bare(&mut server, &client).await;
+        let mut pair = Pair::start().await;
+        let (mut stream, mut serving) = pair.open_bare().await;
         stream.write_all(&prefix(100, 100)).await.unwrap();
         stream.write_all(&[0; 150]).await.unwrap();
         stream.flush().await.unwrap();
@@ -135,7 +125,7 @@ async fn a_client_that_goes_within_a_frame_ends_its_stream() {
             Err(PeerError::Unreachable(_))
         ));
         assert_eq!(serving.recv().await, Err(PeerError::Closed));
-        assert_eq!(server.network.score(&client.network.local_peer_id()), 0.0);
+        assert_eq!(pair.score(), 0.0);
     })
     .await;
 }
@@ -143,13 +133,10 @@ async fn a_client_that_goes_within_a_frame_ends_its_stream() {
 #[tokio::test]
 async fn a_server_that_goes_within_a_frame_ends_the_stream() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let mut pair = Pair::start().await;
+        let (mut stream, serving) = pair.open().await;
         let (request, activations) = step(0);
         stream.send(request, activations).await.unwrap();
-        let serving = server.streams.next().await.unwrap();
         let (reader, writer) = serving.split();
         writer.write_bare(&prefix(100, 100)).await;
         drop((reader, writer));
@@ -165,19 +152,16 @@ async fn a_server_that_goes_within_a_frame_ends_the_stream() {
 #[tokio::test]
 async fn a_server_that_breaks_the_protocol_is_remembered() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let mut pair = Pair::start().await;
+        let (mut stream, serving) = pair.open().await;
         let (request, activations) = step(0);
         stream.send(request, activations).await.unwrap();
-        let serving = server.streams.next().await.unwrap();
         let (_reader, writer) = serving.split();
         writer.write_bare(&prefix(1, u32::MAX as usize)).await;
         let expected = FrameError::Payload(u32::MAX as usize);
         assert_eq!(stream.receive().await, Err(PeerError::Protocol(expected)));
         assert_eq!(stream.receive().await, Err(PeerError::Closed));
-        assert!(client.network.score(&id) > 49.0);
+        assert!(pair.client.network.score(&pair.place.id) > 49.0);
     })
     .await;
 }
@@ -185,31 +169,25 @@ async fn a_server_that_breaks_the_protocol_is_remembered() {
 #[tokio::test]
 async fn one_peer_gets_only_so_many_streams() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let mut pair = Pair::start().await;
         let mut open = Vec::new();
         for _ in 0..MAX_STREAMS_PER_PEER {
-            open.push(bare(&mut server, &client).await);
+            open.push(pair.open_bare().await);
         }
-        let further = client
-            .network
-            .open_raw(id, addresses.clone())
-            .await
-            .unwrap()
-            .stream;
+        let further = pair.client.open_bare(&pair.place).await;
         let Response::Refused(refusal) = last_words(further).await else {
             panic!("no refusal")
         };
         assert_eq!(refusal.code, RefusalCode::Busy);
-        assert_eq!(server.metrics.streams_refused("too_many").get(), 1);
-        assert!(server.network.score(&client.network.local_peer_id()) > 0.0);
+        assert_eq!(pair.server.metrics.streams_refused("too_many").get(), 1);
+        assert!(pair.score() > 0.0);
 
         // Another peer is not touched by it, and one that ends makes room for one more.
         let other = Peer::client().await;
-        bare(&mut server, &other).await;
+        let _stream = other.open_bare(&pair.place).await;
+        pair.server.streams.next().await.unwrap();
         drop(open.pop());
-        bare(&mut server, &client).await;
+        pair.open_bare().await;
     })
     .await;
 }
@@ -218,26 +196,15 @@ async fn one_peer_gets_only_so_many_streams() {
 async fn a_server_that_takes_no_streams_refuses_them_as_busy() {
     within(async {
         let server = Peer::server().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let place = server.place().await;
         let clients = join_all((0..9).map(|_| Peer::client())).await;
         let mut open = Vec::new();
         for client in clients.iter().take(8) {
             for _ in 0..MAX_STREAMS_PER_PEER {
-                open.push(
-                    client
-                        .network
-                        .open_raw(id, addresses.clone())
-                        .await
-                        .unwrap(),
-                );
+                open.push(client.open_bare(&place).await);
             }
         }
-        let further = clients[8]
-            .network
-            .open_raw(id, addresses)
-            .await
-            .unwrap()
-            .stream;
+        let further = clients[8].open_bare(&place).await;
         let Response::Refused(refusal) = last_words(further).await else {
             panic!("no refusal")
         };
@@ -254,17 +221,17 @@ async fn a_server_that_takes_no_streams_refuses_them_as_busy() {
 #[tokio::test]
 async fn a_flood_is_shed_and_ends_in_a_ban() {
     within(async {
-        let mut strict = config(Role::Server);
-        strict.frame_rate = FrameRate {
-            per_second: 1,
-            burst: 5,
-        };
-        let mut server = Peer::start(strict).await;
-        let client = Peer::client().await;
-        let peer = client.network.local_peer_id();
+        let mut pair = Pair::with(|server, _| {
+            server.frame_rate = FrameRate {
+                per_second: 1,
+                burst: 5,
+            };
+        })
+        .await;
+        let peer = pair.client.network.local_peer_id();
         let frame = bytes(&Frame::new(&Request::Finish, Default::default()));
 
-        let (mut stream, mut serving) = bare(&mut server, &client).await;
+        let (mut stream, mut serving) = pair.open_bare().await;
         stream.write_all(&frame.repeat(6)).await.unwrap();
         stream.flush().await.unwrap();
         for _ in 0..5 {
@@ -275,15 +242,15 @@ async fn a_flood_is_shed_and_ends_in_a_ban() {
             panic!("no refusal")
         };
         assert_eq!(refusal.code, RefusalCode::Busy);
-        assert_eq!(server.metrics.frames_refused("flood").get(), 1);
+        assert_eq!(pair.server.metrics.frames_refused("flood").get(), 1);
 
-        while !server.network.is_banned(&peer) {
-            let (mut stream, mut serving) = bare(&mut server, &client).await;
+        while !pair.server.network.is_banned(&peer) {
+            let (mut stream, mut serving) = pair.open_bare().await;
             let _ = stream.write_all(&frame.repeat(6)).await;
             let _ = stream.flush().await;
             while serving.recv().await.is_ok() {}
         }
-        assert_eq!(server.metrics.bans.get(), 1);
+        assert_eq!(pair.server.metrics.bans.get(), 1);
     })
     .await;
 }
@@ -291,17 +258,14 @@ async fn a_flood_is_shed_and_ends_in_a_ban() {
 #[tokio::test]
 async fn a_banned_peer_is_cut_off_and_comes_back_when_its_ban_ends() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let mut pair = Pair::start().await;
+        let (mut stream, mut serving) = pair.open().await;
+        let Pair {
+            mut server,
+            client,
+            place: Place { id, addresses },
+        } = pair;
         let peer = client.network.local_peer_id();
-        let mut stream = client
-            .network
-            .open_stream(id, addresses.clone())
-            .await
-            .unwrap();
-        let mut serving = server.streams.next().await.unwrap();
-
         server
             .network
             .ban(peer, Duration::from_millis(300))
@@ -343,13 +307,10 @@ async fn a_banned_peer_is_cut_off_and_comes_back_when_its_ban_ends() {
 #[tokio::test]
 async fn whoever_waits_for_a_peer_hears_that_we_cut_it_off() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        let peer = client.network.local_peer_id();
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
-        let mut serving = server.streams.next().await.unwrap();
-        let ban = server.network.ban(peer, Duration::from_secs(60));
+        let mut pair = Pair::start().await;
+        let (mut stream, mut serving) = pair.open().await;
+        let peer = pair.client.network.local_peer_id();
+        let ban = pair.server.network.ban(peer, Duration::from_secs(60));
         let (request, response, banned) = tokio::join!(serving.recv(), stream.receive(), ban);
         banned.unwrap();
         assert!(request.is_err());
@@ -361,9 +322,8 @@ async fn whoever_waits_for_a_peer_hears_that_we_cut_it_off() {
 #[tokio::test]
 async fn we_do_not_dial_whom_we_banned() {
     within(async {
-        let server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let pair = Pair::start().await;
+        let (client, Place { id, addresses }) = (pair.client, pair.place);
         client.network.report(&id, Offence::Malformed);
         client.network.report(&id, Offence::Malformed);
         assert!(client.network.is_banned(&id));

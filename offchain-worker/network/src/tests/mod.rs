@@ -5,10 +5,10 @@ mod misconduct;
 mod streams;
 
 use crate::{
-    records::Clock, IncomingStreams, KeyDirectory, Network, NetworkConfig, NetworkHandle,
-    NetworkMetrics, Role,
+    records::Clock, ClientStream, IncomingStreams, KeyDirectory, Network, NetworkConfig,
+    NetworkHandle, NetworkMetrics, Role, ServerStream,
 };
-use libp2p::{identity::Keypair, Multiaddr};
+use libp2p::{identity::Keypair, Multiaddr, PeerId, Stream};
 use quipu_primitives::{AccountBytes, Digest, NodeId, Span, SubnetId};
 use quipu_protocol::{Activations, Announcement, Request, ServerState, SignedAnnouncement, Step};
 use quipu_worker_core::{keys::EphemeralKey, Signer};
@@ -101,12 +101,82 @@ impl Peer {
         self.network.listen_addresses().await.unwrap()
     }
 
+    /// Where others reach it.
+    async fn place(&self) -> Place {
+        Place {
+            id: self.network.local_peer_id(),
+            addresses: self.addresses().await,
+        }
+    }
+
+    /// A stream to the server there.
+    async fn open(&self, Place { id, addresses }: &Place) -> ClientStream {
+        let opened = self.network.open_stream(*id, addresses.clone());
+        opened.await.unwrap()
+    }
+
+    /// A stream to the server there, without framing.
+    async fn open_bare(&self, Place { id, addresses }: &Place) -> Stream {
+        let opened = self.network.open_raw(*id, addresses.clone());
+        opened.await.unwrap().stream
+    }
+
     /// The address that others use to join through this peer.
     async fn bootstrap(&self) -> Multiaddr {
         self.addresses().await[0]
             .clone()
             .with_p2p(self.network.local_peer_id())
             .unwrap()
+    }
+}
+
+/// A peer's id and addresses.
+struct Place {
+    id: PeerId,
+    addresses: Vec<Multiaddr>,
+}
+
+/// A server, and a client that is told where it is.
+struct Pair {
+    server: Peer,
+    client: Peer,
+    place: Place,
+}
+
+impl Pair {
+    async fn start() -> Pair {
+        Pair::with(|_, _| {}).await
+    }
+
+    /// Two peers after `change` of the server's and the client's configuration.
+    async fn with(change: impl FnOnce(&mut NetworkConfig, &mut NetworkConfig)) -> Pair {
+        let (mut server, mut client) = (config(Role::Server), config(Role::Client));
+        change(&mut server, &mut client);
+        let (server, client) = (Peer::start(server).await, Peer::start(client).await);
+        let place = server.place().await;
+        Pair {
+            server,
+            client,
+            place,
+        }
+    }
+
+    /// A new stream of the client, and the server's end of it.
+    async fn open(&mut self) -> (ClientStream, ServerStream) {
+        let stream = self.client.open(&self.place).await;
+        (stream, self.server.streams.next().await.unwrap())
+    }
+
+    /// The same with a client's end that sends any bytes.
+    async fn open_bare(&mut self) -> (Stream, ServerStream) {
+        let stream = self.client.open_bare(&self.place).await;
+        (stream, self.server.streams.next().await.unwrap())
+    }
+
+    /// What the server holds against the client.
+    fn score(&self) -> f64 {
+        let client = self.client.network.local_peer_id();
+        self.server.network.score(&client)
     }
 }
 

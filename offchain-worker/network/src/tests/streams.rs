@@ -34,16 +34,12 @@ async fn exchange(stream: &mut dyn ServeStream, number: u32) {
 }
 
 async fn exchange_over(listen: &str) {
-    let mut server_config = config(Role::Server);
-    server_config.listen = vec![listen.parse().unwrap()];
-    let server = Peer::start(server_config).await;
-    let client = Peer::client().await;
-    let addresses: Vec<_> = server
-        .addresses()
-        .await
-        .iter()
-        .map(Multiaddr::to_string)
-        .collect();
+    let Pair {
+        server,
+        client,
+        place,
+    } = Pair::with(|server, _| server.listen = vec![listen.parse().unwrap()]).await;
+    let addresses: Vec<_> = place.addresses.iter().map(Multiaddr::to_string).collect();
     let id = server.network.local();
     tokio::spawn(echo(server.streams));
     let mut stream = client.network.open(&id, &addresses).await.unwrap();
@@ -79,9 +75,7 @@ async fn two_peers_exchange_steps_over_quic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_directions_carry_large_payloads_at_once() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let mut pair = Pair::start().await;
         let values: Vec<f32> = (0..1_000_000).map(|value| value as f32).collect();
         let big = Activations::from_f32(&values, 1000).unwrap();
         let step = Step {
@@ -89,7 +83,7 @@ async fn both_directions_carry_large_payloads_at_once() {
             position: 0,
             activations: big.header,
         };
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let (mut stream, serving) = pair.open().await;
         let (sent, received) = (big.clone(), big.clone());
         let client = async {
             for _ in 0..4 {
@@ -104,7 +98,7 @@ async fn both_directions_carry_large_payloads_at_once() {
             }
         };
         let server = async {
-            let (mut reader, writer) = server.streams.next().await.unwrap().split();
+            let (mut reader, writer) = serving.split();
             let write = async {
                 for _ in 0..4 {
                     writer
@@ -129,18 +123,14 @@ async fn both_directions_carry_large_payloads_at_once() {
 async fn streams_opened_at_the_same_moment_all_arrive() {
     within(async {
         let server = Peer::server().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let place = &server.place().await;
         tokio::spawn(echo(server.streams));
         let clients = join_all((0..4).map(|_| Peer::client())).await;
-        let addresses = &addresses;
         let opened = clients.iter().flat_map(|client| {
-            (0..8).map(move |number| {
-                let addresses = addresses.clone();
-                async move {
-                    let mut stream = client.network.open_stream(id, addresses).await.unwrap();
-                    exchange(&mut stream, number).await;
-                    stream
-                }
+            (0..8).map(move |number| async move {
+                let mut stream = client.open(place).await;
+                exchange(&mut stream, number).await;
+                stream
             })
         });
         assert_eq!(join_all(opened).await.len(), 32);
@@ -151,22 +141,15 @@ async fn streams_opened_at_the_same_moment_all_arrive() {
 #[tokio::test]
 async fn a_dial_that_meets_another_peer_fails() {
     within(async {
-        let server = Peer::server().await;
-        let client = Peer::client().await;
+        let pair = Pair::start().await;
+        let (client, place) = (pair.client, pair.place);
         let expected = Keypair::generate_ed25519().public().to_peer_id();
-        let error = client
-            .network
-            .open_stream(expected, server.addresses().await)
-            .await
-            .err()
-            .unwrap();
+        let opened = client.network.open_stream(expected, place.addresses);
+        let error = opened.await.err().unwrap();
         let PeerError::Unreachable(why) = error else {
             panic!("{error:?}")
         };
-        assert!(
-            why.contains(&server.network.local_peer_id().to_string()),
-            "{why}"
-        );
+        assert!(why.contains(&place.id.to_string()), "{why}");
         assert_eq!(client.network.connected_peers(), []);
         assert!(client.metrics.dial_failures.get() > 0);
     })
@@ -176,19 +159,18 @@ async fn a_dial_that_meets_another_peer_fails() {
 #[tokio::test]
 async fn a_wrong_address_beside_the_right_one_does_no_harm() {
     within(async {
-        let (server, other) = (Peer::server().await, Peer::server().await);
-        let client = Peer::client().await;
-        let id = server.network.local_peer_id();
-        let (right, wrong) = (server.addresses().await, other.addresses().await);
-        tokio::spawn(echo(server.streams));
+        let (pair, other) = (Pair::start().await, Peer::server().await);
+        let (client, Place { id, addresses }) = (pair.client, pair.place);
+        let wrong = other.addresses().await;
+        tokio::spawn(echo(pair.server.streams));
         // The DHT still knows the address that the server had before, where now another one is.
         client
             .network
             .add_address(id, wrong[0].clone())
             .await
             .unwrap();
-        let addresses = [wrong, right].concat();
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let addresses = [wrong, addresses].concat();
+        let mut stream = client.open(&Place { id, addresses }).await;
         exchange(&mut stream, 0).await;
     })
     .await;
@@ -223,13 +205,8 @@ async fn a_client_serves_nobody() {
         listening.listen = vec![tcp()];
         let listening = Peer::start(listening).await;
         let client = Peer::client().await;
-        let opened = client
-            .network
-            .open_stream(
-                listening.network.local_peer_id(),
-                listening.addresses().await,
-            )
-            .await;
+        let Place { id, addresses } = listening.place().await;
+        let opened = client.network.open_stream(id, addresses).await;
         let Err(PeerError::Unreachable(why)) = opened else {
             panic!("it was opened")
         };
@@ -241,17 +218,13 @@ async fn a_client_serves_nobody() {
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_given_up() {
     within(async {
-        let mut server = Peer::server().await;
-        let mut impatient = config(Role::Client);
-        impatient.step_timeout = Duration::from_millis(100);
-        let client = Peer::start(impatient).await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let patience = Duration::from_millis(100);
+        let mut pair = Pair::with(|_, client| client.step_timeout = patience).await;
+        let (mut stream, mut kept) = pair.open().await;
         let (request, activations) = step(0);
         stream.send(request, activations).await.unwrap();
-        let mut kept = server.streams.next().await.unwrap();
         kept.recv().await.unwrap();
-        let timed_out = PeerError::Timeout(Duration::from_millis(100));
+        let timed_out = PeerError::Timeout(patience);
         assert_eq!(stream.receive().await, Err(timed_out));
         assert_eq!(stream.receive().await, Err(PeerError::Closed));
     })
@@ -261,14 +234,10 @@ async fn a_server_that_does_not_answer_is_given_up() {
 #[tokio::test]
 async fn a_client_that_falls_silent_is_given_up() {
     within(async {
-        let mut impatient = config(Role::Server);
-        impatient.stream_idle = Duration::from_millis(100);
-        let mut server = Peer::start(impatient).await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        let _stream = client.network.open_stream(id, addresses).await.unwrap();
-        let mut kept = server.streams.next().await.unwrap();
-        let timed_out = PeerError::Timeout(Duration::from_millis(100));
+        let patience = Duration::from_millis(100);
+        let mut pair = Pair::with(|server, _| server.stream_idle = patience).await;
+        let (_stream, mut kept) = pair.open().await;
+        let timed_out = PeerError::Timeout(patience);
         assert_eq!(kept.recv().await, Err(timed_out));
         assert_eq!(kept.recv().await, Err(PeerError::Closed));
     })
@@ -278,13 +247,10 @@ async fn a_client_that_falls_silent_is_given_up() {
 #[tokio::test]
 async fn last_words_arrive_before_the_end_of_the_stream() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let mut pair = Pair::start().await;
+        let (mut stream, mut kept) = pair.open().await;
         let (request, activations) = step(0);
         stream.send(request, activations).await.unwrap();
-        let mut kept = server.streams.next().await.unwrap();
         let (Request::Step(step), output) = kept.recv().await.unwrap() else {
             unreachable!()
         };
@@ -303,31 +269,28 @@ async fn last_words_arrive_before_the_end_of_the_stream() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_went_away_and_came_back_is_found_again() {
     within(async {
-        let first = config(Role::Server);
-        let mut second = first.clone();
-        let server = Peer::start(first).await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        second.listen = addresses.clone();
+        let mut second = config(Role::Server);
+        let first = second.clone();
+        let Pair {
+            server,
+            client,
+            place,
+        } = Pair::with(|server, _| *server = first).await;
+        second.listen = place.addresses.clone();
         tokio::spawn(echo(server.streams));
-        let mut stream = client
-            .network
-            .open_stream(id, addresses.clone())
-            .await
-            .unwrap();
+        let mut stream = client.open(&place).await;
         exchange(&mut stream, 0).await;
 
         server.network.shutdown().await;
         assert!(stream.receive().await.is_err());
-        assert!(client
+        let reopened = client
             .network
-            .open_stream(id, addresses.clone())
-            .await
-            .is_err());
+            .open_stream(place.id, place.addresses.clone());
+        assert!(reopened.await.is_err());
 
         let server = Peer::start(second).await;
         tokio::spawn(echo(server.streams));
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let mut stream = client.open(&place).await;
         exchange(&mut stream, 1).await;
     })
     .await;
@@ -336,9 +299,8 @@ async fn a_peer_that_went_away_and_came_back_is_found_again() {
 #[tokio::test]
 async fn round_trips_are_measured() {
     within(async {
-        let server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
+        let pair = Pair::start().await;
+        let (client, Place { id, addresses }) = (pair.client, pair.place);
         assert_eq!(client.network.round_trip_to(&id), None);
         client.network.dial(id, addresses).await.unwrap();
         // The first ping goes out as soon as the peers are connected.
@@ -374,13 +336,10 @@ async fn a_network_that_is_down_says_so() {
 #[tokio::test]
 async fn the_network_ends_with_its_last_handle() {
     within(async {
-        let mut server = Peer::server().await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
-        let mut serving = server.streams.next().await.unwrap();
-        drop(server.network);
-        assert!(server.streams.next().await.is_none());
+        let mut pair = Pair::start().await;
+        let (mut stream, mut serving) = pair.open().await;
+        drop(pair.server.network);
+        assert!(pair.server.streams.next().await.is_none());
         assert!(serving.recv().await.is_err());
         assert!(stream.receive().await.is_err());
     })
@@ -410,17 +369,16 @@ async fn wrong_configurations_are_named() {
 #[ignore = "a measurement: run it with --ignored --nocapture"]
 async fn how_long_a_step_is_under_way() {
     for listen in ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"] {
-        let mut server_config = config(Role::Server);
-        server_config.listen = vec![listen.parse().unwrap()];
-        server_config.frame_rate = crate::FrameRate {
-            per_second: u32::MAX,
-            burst: u32::MAX,
-        };
-        let server = Peer::start(server_config).await;
-        let client = Peer::client().await;
-        let (id, addresses) = (server.network.local_peer_id(), server.addresses().await);
-        tokio::spawn(echo(server.streams));
-        let mut stream = client.network.open_stream(id, addresses).await.unwrap();
+        let pair = Pair::with(|server, _| {
+            server.listen = vec![listen.parse().unwrap()];
+            server.frame_rate = crate::FrameRate {
+                per_second: u32::MAX,
+                burst: u32::MAX,
+            };
+        })
+        .await;
+        tokio::spawn(echo(pair.server.streams));
+        let mut stream = pair.client.open(&pair.place).await;
         for tokens in [1, 512] {
             let values = vec![1.0; tokens * 576];
             let activations = Activations::from_f32(&values, 576).unwrap();
