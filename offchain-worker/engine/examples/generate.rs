@@ -2,18 +2,24 @@
 //!
 //! ```text
 //! generate [--model PATH] [--prompt TEXT] [--max-tokens N] [--temperature T] [--seed N] [--spans N]
-//!          [--ignore-end] [--warm-up] [--json]
+//!          [--exact] [--threads N] [--prompt-tokens N] [--ignore-end] [--warm-up] [--json]
 //! ```
 //!
-//! `--warm-up` computes the prompt once before what is timed. `--json` prints one JSON object with the
+//! `--exact` computes on the reproducible kernels, on `--threads` threads and with the instruction set
+//! that `QUIPU_ISA` names, if it is set. `--prompt-tokens` repeats the prompt, or cuts it, to that many
+//! tokens. `--warm-up` computes the prompt once before what is timed. `--json` prints one JSON object with the
 //! tokens and times on standard output instead of the text.
 
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use quipu_engine::{ChatMessage, CpuEnds, CpuSpan, Model, Sampling};
+use quipu_engine::backend::Flex;
+use quipu_engine::exact::{ExactCache, ExactEnds, ExactSpan, PAGE_POSITIONS};
+use quipu_engine::{ChatMessage, CpuEnds, CpuSpan, KvCache, Model, Sampling};
+use quipu_kernels::{Isa, Kernels};
 use serde_json::json;
 
 struct Options {
@@ -23,6 +29,9 @@ struct Options {
     temperature: f32,
     seed: u8,
     spans: usize,
+    exact: bool,
+    threads: usize,
+    prompt_tokens: usize,
     ignore_end: bool,
     warm_up: bool,
     json: bool,
@@ -45,6 +54,9 @@ fn options() -> Result<Options, Box<dyn Error>> {
         temperature: 0.0,
         seed: 0,
         spans: 1,
+        exact: false,
+        threads: 1,
+        prompt_tokens: 0,
         ignore_end: false,
         warm_up: false,
         json: false,
@@ -52,6 +64,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
         let switch = match name.as_str() {
+            "--exact" => Some(&mut options.exact),
             "--ignore-end" => Some(&mut options.ignore_end),
             "--warm-up" => Some(&mut options.warm_up),
             "--json" => Some(&mut options.json),
@@ -69,10 +82,70 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--temperature" => options.temperature = value.parse()?,
             "--seed" => options.seed = value.parse()?,
             "--spans" => options.spans = value.parse()?,
+            "--threads" => options.threads = value.parse()?,
+            "--prompt-tokens" => options.prompt_tokens = value.parse()?,
             other => return Err(format!("unknown option {other}").into()),
         }
     }
     Ok(options)
+}
+
+/// A chain of spans with a cache for each, and the ends.
+enum Chain {
+    Burn(Vec<(CpuSpan, KvCache<Flex>)>, Box<CpuEnds>),
+    Exact(Vec<(ExactSpan, ExactCache)>, ExactEnds),
+}
+
+impl Chain {
+    fn load(options: &Options, model: &Model, capacity: usize) -> Result<Self, Box<dyn Error>> {
+        let blocks = model.config().blocks;
+        let spans = options.spans.clamp(1, blocks);
+        let range = |index: usize| index * blocks / spans..(index + 1) * blocks / spans;
+        if !options.exact {
+            let mut chain = Vec::new();
+            for index in 0..spans {
+                let span = CpuSpan::load(model, range(index), &Default::default())?;
+                let cache = span.new_cache(capacity);
+                chain.push((span, cache));
+            }
+            return Ok(Self::Burn(
+                chain,
+                Box::new(CpuEnds::load(model, &Default::default())?),
+            ));
+        }
+        let isa = Isa::choose(std::env::var(Isa::VARIABLE).ok().as_deref())?;
+        let kernels = Arc::new(Kernels::new(isa, options.threads)?);
+        let pages = capacity.div_ceil(PAGE_POSITIONS);
+        let mut chain = Vec::new();
+        for index in 0..spans {
+            let span = ExactSpan::load_on(model, range(index), kernels.clone(), pages)?;
+            let cache = span.new_cache(capacity)?;
+            chain.push((span, cache));
+        }
+        Ok(Self::Exact(chain, ExactEnds::load_on(model, kernels)?))
+    }
+
+    /// The logits after `tokens`, the first of which is at `position`.
+    fn logits(&mut self, tokens: &[u32], position: usize) -> Result<Vec<f32>, Box<dyn Error>> {
+        Ok(match self {
+            Self::Burn(chain, ends) => {
+                let mut hidden = ends.embed(tokens)?;
+                for (span, cache) in chain {
+                    cache.truncate(position);
+                    hidden = span.forward(cache, hidden, position)?;
+                }
+                ends.logits(&hidden)?
+            }
+            Self::Exact(chain, ends) => {
+                let mut hidden = ends.embed(tokens)?;
+                for (span, cache) in chain {
+                    cache.truncate(position);
+                    hidden = span.forward(cache, hidden, position)?;
+                }
+                ends.logits(&hidden)?
+            }
+        })
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -80,39 +153,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let model = Model::open(&options.model)?;
     let tokenizer = model.tokenizer()?;
-    let prompt = tokenizer.encode_chat(&[ChatMessage::user(options.prompt.as_str())])?;
+    let mut prompt = tokenizer.encode_chat(&[ChatMessage::user(options.prompt.as_str())])?;
+    if options.prompt_tokens > 0 {
+        prompt = prompt
+            .iter()
+            .copied()
+            .cycle()
+            .take(options.prompt_tokens)
+            .collect();
+    }
     let sampling = Sampling {
         temperature: options.temperature,
         top_k: 0,
         top_p: 1.0,
         seed: [options.seed; 32],
     };
-    let ends = CpuEnds::load(&model, &Default::default())?;
-    let blocks = model.config().blocks;
-    let spans = options.spans.clamp(1, blocks);
-    let mut chain = Vec::new();
-    for index in 0..spans {
-        let range = index * blocks / spans..(index + 1) * blocks / spans;
-        let span = CpuSpan::load(&model, range, &Default::default())?;
-        let cache = span.new_cache(prompt.len() + options.max_tokens);
-        chain.push((span, cache));
-    }
+    let mut chain = Chain::load(&options, &model, prompt.len() + options.max_tokens)?;
     let loaded = started.elapsed();
 
     if options.warm_up {
-        let mut hidden = ends.embed(&prompt)?;
-        for (span, _) in &chain {
-            hidden = span.forward(&mut span.new_cache(prompt.len()), hidden, 0)?;
-        }
-        ends.logits(&hidden)?;
+        chain.logits(&prompt, 0)?;
     }
     let mut step = |tokens: &[u32], position: usize| -> Result<u32, Box<dyn Error>> {
-        let mut hidden = ends.embed(tokens)?;
-        for (span, cache) in &mut chain {
-            hidden = span.forward(cache, hidden, position)?;
-        }
+        let logits = chain.logits(tokens, position)?;
         let next = position + tokens.len();
-        Ok(sampling.sample(&ends.logits(&hidden)?, next as u64)?)
+        Ok(sampling.sample(&logits, next as u64)?)
     };
     let mut out = std::io::stdout();
     let mut stream = tokenizer.detokenizer();

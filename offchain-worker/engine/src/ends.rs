@@ -39,25 +39,7 @@ impl<B: Backend> Ends<B> {
 
     /// The embeddings of `tokens`: what goes into block 0.
     pub fn embed(&self, tokens: &[u32]) -> Result<HiddenStates, EngineError> {
-        if tokens.is_empty() {
-            return Err(EngineError::NoTokens);
-        }
-        let vocab_size = self.config.vocab_size;
-        if let Some(id) = tokens.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(EngineError::UnknownToken {
-                id: *id,
-                vocab_size,
-            });
-        }
-        let mut data = Vec::with_capacity(tokens.len() * self.config.hidden_size);
-        for id in tokens {
-            let row = *id as usize;
-            data.extend(self.embedding.rows(row..row + 1)?);
-        }
-        Ok(HiddenStates {
-            data,
-            tokens: tokens.len(),
-        })
+        embed(&self.config, &self.embedding, tokens)
     }
 
     /// The logits of the token after the last row: `vocab_size` numbers.
@@ -78,4 +60,31 @@ impl<B: Backend> Ends<B> {
         let rows = hidden::to_tensor(rows, self.config.hidden_size, &self.device);
         hidden::to_finite_vec(self.head.forward(self.norm.forward(rows)))
     }
+}
+
+/// The rows of `embedding` for `tokens`.
+pub(crate) fn embed(
+    config: &ModelConfig,
+    embedding: &StoredTensor,
+    tokens: &[u32],
+) -> Result<HiddenStates, EngineError> {
+    if tokens.is_empty() {
+        return Err(EngineError::NoTokens);
+    }
+    let vocab_size = config.vocab_size;
+    if let Some(id) = tokens.iter().find(|id| **id as usize >= vocab_size) {
+        return Err(EngineError::UnknownToken {
+            id: *id,
+            vocab_size,
+        });
+    }
+    let mut data = Vec::with_capacity(tokens.len() * config.hidden_size);
+    for id in tokens {
+        let row = *id as usize;
+        data.extend(embedding.rows(row..row + 1)?);
+    }
+    Ok(HiddenStates {
+        data,
+        tokens: tokens.len(),
+    })
 }

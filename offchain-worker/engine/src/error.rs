@@ -74,6 +74,14 @@ pub enum EngineError {
         /// Most positions of the cache.
         capacity: usize,
     },
+    /// The span's memory for caches is promised to others.
+    #[error("a cache of {wanted} pages doesn't fit the {free} that are free in this span")]
+    CacheMemory {
+        /// Pages that the cache would need.
+        wanted: usize,
+        /// Pages that are not promised.
+        free: usize,
+    },
     /// The cache was made for another span.
     #[error("the cache was made for another span than blocks {}..{}", blocks.start, blocks.end)]
     ForeignCache {
@@ -88,6 +96,9 @@ pub enum EngineError {
         /// Tokens in the vocabulary.
         vocab_size: usize,
     },
+    /// The instruction set that was asked for is not there.
+    #[error(transparent)]
+    Isa(#[from] quipu_kernels::IsaError),
     /// Weights could not be read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -100,6 +111,9 @@ impl EngineError {
     /// Is the call to blame, so that it fails on every machine with these weights? Otherwise it is
     /// this machine or its files.
     pub fn is_callers_fault(&self) -> bool {
-        !matches!(self, Self::Weights(_) | Self::Backend(_))
+        !matches!(
+            self,
+            Self::CacheMemory { .. } | Self::Isa(_) | Self::Weights(_) | Self::Backend(_)
+        )
     }
 }

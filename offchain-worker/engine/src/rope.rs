@@ -43,6 +43,20 @@ impl Rope {
         Self { frequencies }
     }
 
+    /// Half the width of a head.
+    pub fn pairs(&self) -> usize {
+        self.frequencies.len()
+    }
+
+    /// Cosines and sines of `position`, one of each for every pair.
+    pub fn fill(&self, position: usize, cos: &mut [f32], sin: &mut [f32]) {
+        let position = position as f32;
+        for ((frequency, cos), sin) in self.frequencies.iter().zip(cos).zip(sin) {
+            let (s, c) = libm::sincos(f64::from(position * frequency));
+            (*cos, *sin) = (c as f32, s as f32);
+        }
+    }
+
     /// The rotation of `tokens` positions from `start` on.
     pub fn rotation<B: Backend>(
         &self,
@@ -54,15 +68,17 @@ impl Rope {
         let width = 2 * half;
         let mut cos = vec![0.0; tokens * width];
         let mut sin = vec![0.0; tokens * width];
-        for token in 0..tokens {
-            let position = (start + token) as f32;
-            for (i, frequency) in self.frequencies.iter().enumerate() {
-                let (s, c) = libm::sincos(f64::from(position * frequency));
-                let (low, high) = (token * width + i, token * width + half + i);
-                cos[low] = c as f32;
-                cos[high] = c as f32;
-                sin[low] = -s as f32;
-                sin[high] = s as f32;
+        for (token, (cos, sin)) in cos
+            .chunks_exact_mut(width)
+            .zip(sin.chunks_exact_mut(width))
+            .enumerate()
+        {
+            let (cos_low, cos_high) = cos.split_at_mut(half);
+            let (sin_low, sin_high) = sin.split_at_mut(half);
+            self.fill(start + token, cos_low, sin_high);
+            cos_high.copy_from_slice(cos_low);
+            for (low, high) in sin_low.iter_mut().zip(sin_high) {
+                *low = -*high;
             }
         }
         let tensor =

@@ -12,8 +12,10 @@ use serde_json::json;
 
 use crate::config::{Architecture, ModelConfig, RopeScaling};
 use crate::tokenizer::bytes::byte_characters;
+use crate::weights::dtype::Format;
 use crate::weights::names;
 
+mod blocks;
 mod gguf;
 
 /// Special tokens behind the 256 bytes of the tiny vocabulary.
@@ -42,6 +44,55 @@ pub enum TinyFormat {
     Gguf,
 }
 
+/// In which type a GGUF file has its matrices; vectors are F32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TinyStorage {
+    F32,
+    F16,
+    Bf16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    /// The matrices' inputs must be multiples of 256: [`TinyModel::wide`].
+    Q4K,
+    /// As [`TinyStorage::Q4K`].
+    Q6K,
+}
+
+impl TinyStorage {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q4K,
+        Self::Q6K,
+    ];
+
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::F32 => Format::F32,
+            Self::F16 => Format::F16,
+            Self::Bf16 => Format::Bf16,
+            Self::Q4_0 => Format::Q4_0,
+            Self::Q4_1 => Format::Q4_1,
+            Self::Q5_0 => Format::Q5_0,
+            Self::Q5_1 => Format::Q5_1,
+            Self::Q8_0 => Format::Q8_0,
+            Self::Q4K => Format::Q4K,
+            Self::Q6K => Format::Q6K,
+        }
+    }
+}
+
 /// A tiny model to be written. The weights depend on the seed and on the tensors' names, not on the
 /// format.
 #[derive(Clone, Debug)]
@@ -52,6 +103,8 @@ pub struct TinyModel {
     pub seed: u64,
     /// How it is written.
     pub format: TinyFormat,
+    /// In which type, if the format is [`TinyFormat::Gguf`].
+    pub storage: TinyStorage,
 }
 
 impl TinyModel {
@@ -77,7 +130,24 @@ impl TinyModel {
             config,
             seed,
             format: TinyFormat::SafeTensors,
+            storage: TinyStorage::F32,
         }
+    }
+
+    /// Two blocks of width 256, four heads of width 64 on two key-value heads.
+    pub fn wide(mut self) -> Self {
+        let config = &mut self.config;
+        config.blocks = 2;
+        (config.hidden_size, config.intermediate_size) = (256, 512);
+        config.head_dim = 64;
+        self
+    }
+
+    /// As a GGUF file with its matrices in `storage`. Their inputs must fill whole blocks of it.
+    pub fn stored(mut self, storage: TinyStorage) -> Self {
+        self.format = TinyFormat::Gguf;
+        self.storage = storage;
+        self
     }
 
     /// With another number of blocks.

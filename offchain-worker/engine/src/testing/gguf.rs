@@ -1,13 +1,13 @@
 //! Writes a tiny model as a GGUF file.
 
-use super::{vocabulary, TinyModel, CHAT_TEMPLATE, MERGES, SPECIAL_TOKENS};
+use super::{blocks, vocabulary, TinyModel, TinyStorage, CHAT_TEMPLATE, MERGES, SPECIAL_TOKENS};
 use crate::config::Architecture;
 use crate::rope;
+use crate::weights::dtype::Format;
 use crate::weights::gguf::{kind, MAGIC};
 use crate::weights::names;
 
 const ALIGNMENT: usize = 32;
-const F32: u32 = 0;
 const NORMAL: i32 = 1;
 const CONTROL: i32 = 3;
 
@@ -75,14 +75,26 @@ pub(super) fn bytes(model: &TinyModel) -> Vec<u8> {
         for size in shape.iter().rev() {
             header.extend((*size as u64).to_le_bytes());
         }
-        header.extend(F32.to_le_bytes());
+        let storage = match shape.len() {
+            1 => TinyStorage::F32,
+            _ => model.storage,
+        };
+        header.extend(number(storage.format()).to_le_bytes());
         data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
         header.extend((data.len() as u64).to_le_bytes());
-        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        data.extend(blocks::encode(storage, values));
     }
     header.resize(header.len().next_multiple_of(ALIGNMENT), 0);
     header.extend(data);
     header
+}
+
+/// GGUF's number of a format.
+fn number(format: Format) -> u32 {
+    let mut numbers = 0..u32::from(u8::MAX);
+    numbers
+        .find(|number| Format::from_gguf(*number) == Some(format))
+        .unwrap_or(0)
 }
 
 fn metadata(model: &TinyModel) -> Entries {

@@ -140,6 +140,26 @@ impl StoredTensor {
         }
     }
 
+    /// The whole tensor as stored, row-major, rows in the order of the computation.
+    pub fn load_stored(&self) -> Result<(Format, Vec<u8>), WeightsError> {
+        let format = self.format()?;
+        let row_bytes = format
+            .bytes_of(self.columns() as u64)
+            .ok_or_else(|| self.uneven())?;
+        let stored = self
+            .file
+            .read_vec(self.info.offset, self.info.len, &self.name)?;
+        let ordered = match self.info.order {
+            RowOrder::Halves => stored,
+            RowOrder::Pairs { heads } => pairs_to_halves(&stored, heads, row_bytes as usize)
+                .ok_or_else(|| {
+                    self.file
+                        .corrupt(format!("{} has no whole heads", self.name))
+                })?,
+        };
+        Ok((format, ordered))
+    }
+
     fn uneven(&self) -> WeightsError {
         self.file
             .corrupt(format!("rows of {} don't fill whole blocks", self.name))
@@ -170,13 +190,17 @@ impl StoredTensor {
 
 /// Undoes llama.cpp's interleaving of rotary pairs: row `2i + j` of a head goes to `j·d/2 + i`.
 /// `None` if the rows don't make up `heads` heads of an even width.
-pub(crate) fn pairs_to_halves(rows: &[f32], heads: usize, columns: usize) -> Option<Vec<f32>> {
+pub(crate) fn pairs_to_halves<T: Copy + Default>(
+    rows: &[T],
+    heads: usize,
+    columns: usize,
+) -> Option<Vec<T>> {
     let count = rows.len().checked_div(columns)?;
     let head_rows = count.checked_div(heads)?;
     if head_rows * heads * columns != rows.len() || head_rows % 2 != 0 {
         return None;
     }
-    let mut out = vec![0.0; rows.len()];
+    let mut out = vec![T::default(); rows.len()];
     for (r, row) in rows.chunks_exact(columns).enumerate() {
         let (head, within) = (r / head_rows, r % head_rows);
         let to = head * head_rows + within % 2 * (head_rows / 2) + within / 2;
