@@ -18,12 +18,14 @@ mod batch;
 mod cache;
 mod ends;
 mod linear;
+mod op;
 mod rope;
 mod span;
 
 pub use batch::{Sequence, Workspace};
 pub use cache::ExactCache;
 pub use ends::ExactEnds;
+pub use op::PackedLinear;
 pub use span::ExactSpan;
 
 /// Name and version of what is computed. Anything that changes a bit changes the version.

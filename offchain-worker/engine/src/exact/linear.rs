@@ -149,6 +149,19 @@ impl Linear {
         self.parts.iter().map(bytes).sum()
     }
 
+    /// All weights as f32, `[outputs, inputs]`.
+    pub fn dense(&self) -> Vec<f32> {
+        let mut all = vec![0.0; self.outputs * self.inputs];
+        let mut rows = all.chunks_exact_mut(self.inputs);
+        for part in &self.parts {
+            for (row, out) in (0..part.matrix.rows()).zip(&mut rows) {
+                // It has that row, and rows of that length.
+                let _ = part.matrix.row(row, out);
+            }
+        }
+        all
+    }
+
     /// Where the results of the `index`-th matrix are after a product of `rows` rows.
     pub fn view(&self, index: usize, rows: usize) -> View {
         let place = self.places[index];

@@ -573,3 +573,109 @@ fn threads_can_share_a_span() {
         }
     });
 }
+
+mod op {
+    use burn::backend::{Autodiff, Flex};
+    use burn::tensor::{Distribution, Tensor};
+
+    use super::*;
+
+    type Tracked = Autodiff<Flex>;
+
+    fn layer(storage: TinyStorage, part: &str) -> (PackedLinear, Tensor<Flex, 2>) {
+        let whole = whole(&TinyModel::new(11).wide().stored(storage));
+        let layer = PackedLinear::load(&whole.model, 1, part, kernels(Isa::detect(), 2)).unwrap();
+        let shape = if part == "mlp.down_proj" {
+            [256, 512]
+        } else {
+            [256, 256]
+        };
+        let name = format!("model.layers.1.{part}.weight");
+        let values = whole.model.tensor(&name, &shape).unwrap().load().unwrap();
+        let data = burn::tensor::TensorData::new(values, shape);
+        (layer, Tensor::from_data(data, &Default::default()))
+    }
+
+    fn values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
+        tensor.into_data().into_vec().unwrap()
+    }
+
+    #[test]
+    fn products_and_gradients_are_those_of_the_weights() {
+        for storage in [TinyStorage::F32, TinyStorage::Q4_1, TinyStorage::Q6K] {
+            for part in ["self_attn.q_proj", "mlp.down_proj"] {
+                let (layer, dense) = layer(storage, part);
+                let device = Default::default();
+                let width = dense.dims()[1];
+                let x = Tensor::<Flex, 2>::random([9, width], Distribution::Default, &device);
+                let dy = Tensor::<Flex, 2>::random([9, 256], Distribution::Default, &device);
+                let found = values(layer.forward(x.clone()).unwrap());
+                let expected = values(x.clone().matmul(dense.clone().transpose()));
+                let most = if storage == TinyStorage::F32 {
+                    1e-6
+                } else {
+                    1e-2
+                };
+                assert!(distance(&found, &expected) < most, "{storage:?} {part}");
+
+                let x = Tensor::<Tracked, 2>::from_inner(x).require_grad();
+                let y = layer.forward_tracked(x.clone()).unwrap();
+                assert_eq!(bits(&values(y.clone().inner())), bits(&found));
+                let loss = (y * Tensor::from_inner(dy.clone())).sum();
+                let gradient = values(x.grad(&loss.backward()).unwrap());
+                let expected = values(dy.matmul(dense));
+                assert!(distance(&gradient, &expected) < 1e-5, "{storage:?} {part}");
+            }
+        }
+    }
+
+    /// Gradient descent on a low-rank adapter in front of a frozen layer and beside it.
+    #[test]
+    fn an_adapter_learns_through_it() {
+        let (layer, _) = layer(TinyStorage::Q4_0, "self_attn.q_proj");
+        let device = Default::default();
+        let random = |shape| Tensor::<Tracked, 2>::random(shape, Distribution::Default, &device);
+        let (x, target) = (random([16, 256]) * 0.1, random([16, 256]));
+        let (mut a, mut b) = (
+            random([256, 4]) * 0.1,
+            Tensor::<Tracked, 2>::zeros([4, 256], &device),
+        );
+        let mut losses = Vec::new();
+        for _ in 0..30 {
+            (a, b) = (a.require_grad(), b.require_grad());
+            let before = x.clone() + x.clone().matmul(a.clone()).matmul(b.clone());
+            let y = layer.forward_tracked(before).unwrap();
+            let loss = (y - target.clone()).powf_scalar(2.0).mean();
+            losses.push(values(loss.clone().inner())[0]);
+            let gradients = loss.backward();
+            let step = |weight: &Tensor<Tracked, 2>, rate: f32| {
+                let gradient = weight.grad(&gradients).unwrap();
+                Tensor::from_inner(weight.clone().inner() - gradient * rate)
+            };
+            (a, b) = (step(&a, 5.0), step(&b, 5.0));
+        }
+        assert!(losses[29] < 0.9 * losses[0], "{losses:?}");
+    }
+
+    #[test]
+    fn what_is_no_layer_is_refused() {
+        let whole = whole(&TinyModel::new(11));
+        for part in ["input_layernorm", "mlp.side_proj"] {
+            let kernels = kernels(Isa::Portable, 1);
+            let error = PackedLinear::load(&whole.model, 0, part, kernels).unwrap_err();
+            assert!(matches!(error, EngineError::Weights(_)), "{error}");
+        }
+        let kernels = kernels(Isa::Portable, 1);
+        let layer = PackedLinear::load(&whole.model, 0, "mlp.up_proj", kernels).unwrap();
+        let narrow = Tensor::<Flex, 2>::zeros([1, 31], &Default::default());
+        let error = layer.forward(narrow).unwrap_err();
+        assert!(matches!(
+            error,
+            EngineError::WrongSize {
+                expected: 32,
+                found: 31,
+                ..
+            }
+        ));
+    }
+}
