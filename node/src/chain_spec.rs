@@ -74,13 +74,17 @@ impl Known {
             "this binary was built without a runtime (SKIP_WASM_BUILD was set): use the path of \
              a specification, or build again without it",
         )?;
+        // The preset of the runtime that is linked in: asking the wasm would mean to compile it.
+        let patch = genesis::preset(&self.preset.into())
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .ok_or_else(|| format!("the runtime has no preset `{}`", self.preset))?;
         Ok(ChainSpec::builder(code, Extensions::default())
             .with_name(self.name)
             .with_id(self.id)
             .with_protocol_id(self.id)
             .with_chain_type(self.kind)
             .with_properties(properties())
-            .with_genesis_config_preset_name(self.preset)
+            .with_genesis_config_patch(patch)
             .build())
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use sc_cli::RunCmd;
+use std::path::PathBuf;
 
 /// Runs the node, or one of the subcommands.
 #[derive(Debug, clap::Parser)]
@@ -12,6 +13,11 @@ pub struct Cli {
     /// How to run the node.
     #[clap(flatten)]
     pub run: RunCmd,
+
+    /// Where compiled runtimes are kept, by default `wasm-cache` in the base path. Nodes may share
+    /// it: the first one compiles, the others start at once.
+    #[arg(long, value_name = "PATH", env = "QUIPU_WASM_CACHE")]
+    pub wasm_cache: Option<PathBuf>,
 }
 
 /// What the binary can do beside running a node.

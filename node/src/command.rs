@@ -47,6 +47,7 @@ pub fn run() -> sc_cli::Result<()> {
     let Some(subcommand) = &cli.subcommand else {
         return run_node(&cli);
     };
+    let wasm_cache = cli.wasm_cache.as_deref();
     match subcommand {
         Subcommand::Key(cmd) => cmd.run(&cli),
         Subcommand::BuildSpec(cmd) => {
@@ -62,7 +63,7 @@ pub fn run() -> sc_cli::Result<()> {
                     task_manager,
                     import_queue,
                     ..
-                } = service::new_partial(&config)?;
+                } = service::new_partial(&config, wasm_cache)?;
                 Ok((cmd.run(client, import_queue), task_manager))
             })
         }
@@ -73,7 +74,7 @@ pub fn run() -> sc_cli::Result<()> {
                     client,
                     task_manager,
                     ..
-                } = service::new_partial(&config)?;
+                } = service::new_partial(&config, wasm_cache)?;
                 Ok((cmd.run(client, config.database), task_manager))
             })
         }
@@ -85,7 +86,7 @@ pub fn run() -> sc_cli::Result<()> {
                     task_manager,
                     import_queue,
                     ..
-                } = service::new_partial(&config)?;
+                } = service::new_partial(&config, wasm_cache)?;
                 Ok((cmd.run(client, import_queue), task_manager))
             })
         }
@@ -96,7 +97,7 @@ pub fn run() -> sc_cli::Result<()> {
                     client,
                     task_manager,
                     ..
-                } = service::new_partial(&config)?;
+                } = service::new_partial(&config, wasm_cache)?;
                 Ok((cmd.run(client, config.chain_spec), task_manager))
             })
         }
@@ -112,7 +113,7 @@ pub fn run() -> sc_cli::Result<()> {
                     task_manager,
                     backend,
                     ..
-                } = service::new_partial(&config)?;
+                } = service::new_partial(&config, wasm_cache)?;
                 Ok((
                     cmd.run(client, backend, Some(Box::new(service::revert))),
                     task_manager,
@@ -128,13 +129,14 @@ pub fn run() -> sc_cli::Result<()> {
 
 fn run_node(cli: &Cli) -> sc_cli::Result<()> {
     let runner = cli.create_runner(&cli.run)?;
+    let wasm_cache = cli.wasm_cache.as_deref();
     runner.run_node_until_exit(|config| async move {
         match config.network.network_backend {
             NetworkBackendType::Libp2p => service::new_full::<
                 sc_network::NetworkWorker<Block, <Block as BlockT>::Hash>,
-            >(config),
+            >(config, wasm_cache),
             NetworkBackendType::Litep2p => {
-                service::new_full::<sc_network::Litep2pNetworkBackend>(config)
+                service::new_full::<sc_network::Litep2pNetworkBackend>(config, wasm_cache)
             }
         }
         .map_err(sc_cli::Error::Service)

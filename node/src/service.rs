@@ -1,11 +1,12 @@
 //! Puts a node together: database, pool, network, BABE, GRANDPA and the RPC server.
 
-use crate::rpc;
+use crate::{genesis::Genesis, rpc};
 use futures::FutureExt;
 use quipu_runtime::{apis::RuntimeApi, opaque::Block, BlockNumber};
 use sc_client_api::{Backend, BlockBackend};
 use sc_consensus_babe::{BabeBlockImport, BabeLink, BabeWorkerHandle, SlotProportion};
 use sc_consensus_grandpa::{GrandpaBlockImport, LinkHalf, SharedVoterState};
+use sc_executor::{HeapAllocStrategy, WasmExecutor, DEFAULT_HEAP_ALLOC_STRATEGY};
 use sc_network::NetworkBackend;
 use sc_service::{error::Error as ServiceError, Configuration, TaskManager, WarpSyncConfig};
 use sc_telemetry::{Telemetry, TelemetryWorker};
@@ -14,7 +15,7 @@ use sp_consensus_babe::{inherents::InherentDataProvider as SlotInherent, SlotDur
 use sp_inherents::CreateInherentDataProviders;
 use sp_runtime::traits::Block as BlockT;
 use sp_timestamp::InherentDataProvider as TimeInherent;
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// What the runtime may call of the node.
 #[cfg(not(feature = "runtime-benchmarks"))]
@@ -27,8 +28,7 @@ pub type HostFunctions = (
 );
 
 /// The client: blocks, states and the runtime.
-pub type FullClient =
-    sc_service::TFullClient<Block, RuntimeApi, sc_executor::WasmExecutor<HostFunctions>>;
+pub type FullClient = sc_service::TFullClient<Block, RuntimeApi, WasmExecutor<HostFunctions>>;
 /// Where the client keeps them.
 pub type FullBackend = sc_service::TFullBackend<Block>;
 /// Which chain is the best.
@@ -73,8 +73,40 @@ pub type Partial = sc_service::PartialComponents<
     Consensus,
 >;
 
-/// Opens the database and sets up the import of blocks.
-pub fn new_partial(config: &Configuration) -> Result<Partial, ServiceError> {
+/// What runs the runtime. Machine code that it compiled is kept in the folder `cache`, by default
+/// one in the node's base path: compiling takes seconds, reading it a fraction of one.
+fn executor(
+    config: &Configuration,
+    cache: Option<&Path>,
+) -> Result<WasmExecutor<HostFunctions>, ServiceError> {
+    let settings = &config.executor;
+    let heap = match settings.default_heap_pages {
+        None => DEFAULT_HEAP_ALLOC_STRATEGY,
+        Some(pages) => HeapAllocStrategy::Static {
+            extra_pages: u32::try_from(pages)
+                .map_err(|_| ServiceError::Other(format!("{pages} heap pages are too many")))?,
+        },
+    };
+    let cache = match cache {
+        Some(folder) => std::path::absolute(folder)?,
+        None => std::path::absolute(config.base_path.path())?.join("wasm-cache"),
+    };
+    Ok(WasmExecutor::builder()
+        .with_execution_method(settings.wasm_method)
+        .with_onchain_heap_alloc_strategy(heap)
+        .with_offchain_heap_alloc_strategy(heap)
+        .with_max_runtime_instances(settings.max_runtime_instances)
+        .with_runtime_cache_size(settings.runtime_cache_size)
+        .with_cache_path(cache)
+        .build())
+}
+
+/// Opens the database and sets up the import of blocks. `wasm_cache` is where compiled runtimes are
+/// kept, by default in the node's base path.
+pub fn new_partial(
+    config: &Configuration,
+    wasm_cache: Option<&Path>,
+) -> Result<Partial, ServiceError> {
     let telemetry = config
         .telemetry_endpoints
         .clone()
@@ -85,14 +117,27 @@ pub fn new_partial(config: &Configuration) -> Result<Partial, ServiceError> {
             Ok((worker, telemetry))
         })
         .transpose()?;
-    let executor = sc_service::new_wasm_executor::<HostFunctions>(&config.executor);
+    let executor = executor(config, wasm_cache)?;
+    let mut database = config.db_config();
+    // Blocks that finality proofs begin from stay when old blocks are pruned.
+    database
+        .pruning_filters
+        .push(Arc::new(sc_consensus_grandpa::GrandpaPruningFilter));
+    let backend = sc_service::new_db_backend(database)?;
+    let genesis = Genesis {
+        spec: &*config.chain_spec,
+        with_state: !config.no_genesis(),
+        backend: backend.clone(),
+        executor: executor.clone(),
+    };
     let (client, backend, keystore_container, task_manager) =
-        sc_service::new_full_parts::<Block, RuntimeApi, _>(
+        sc_service::new_full_parts_with_genesis_builder::<Block, RuntimeApi, _, _>(
             config,
             telemetry.as_ref().map(|(_, telemetry)| telemetry.handle()),
             executor,
-            // Blocks that finality proofs begin from stay when old blocks are pruned.
-            vec![Arc::new(sc_consensus_grandpa::GrandpaPruningFilter)],
+            backend,
+            genesis,
+            false,
         )?;
     let client = Arc::new(client);
     let telemetry = telemetry.map(|(worker, telemetry)| {
@@ -184,9 +229,10 @@ pub fn revert(
     Ok(())
 }
 
-/// Starts a node over the network backend `N`.
+/// Starts a node over the network backend `N`. For `wasm_cache` see [`new_partial`].
 pub fn new_full<N: NetworkBackend<Block, <Block as BlockT>::Hash>>(
     config: Configuration,
+    wasm_cache: Option<&Path>,
 ) -> Result<TaskManager, ServiceError> {
     let sc_service::PartialComponents {
         client,
@@ -197,7 +243,7 @@ pub fn new_full<N: NetworkBackend<Block, <Block as BlockT>::Hash>>(
         select_chain,
         transaction_pool,
         other: mut consensus,
-    } = new_partial(&config)?;
+    } = new_partial(&config, wasm_cache)?;
 
     // The network.
     let registry = config.prometheus_registry().cloned();
