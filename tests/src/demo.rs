@@ -62,6 +62,11 @@ pub struct Options {
     /// Validators to run: 1 or 3.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub validators: u8,
+    /// The JSON-RPC endpoint of a network that runs already, started from one of the presets (such
+    /// as `ws://127.0.0.1:9944`): a subnet is registered there, and no validator is started or
+    /// ended. While the demo runs, nobody else may use the network, or the balances don't add up.
+    #[arg(long, value_name = "URL", conflicts_with = "validators")]
+    pub chain: Option<String>,
     /// A folder of a Llama-family model in Hugging Face's layout, or a GGUF file; by default the
     /// model that scripts/setup fetched.
     #[arg(long, value_name = "PATH")]
@@ -157,8 +162,16 @@ pub async fn run(options: Options) -> Result<()> {
         }
         None => temporary.path().to_owned(),
     };
-    screen.step(&format!("starting {} validators", options.validators));
-    let mut net = Localnet::start(programs, &folder, options.validators.into()).await?;
+    let mut net = match &options.chain {
+        Some(url) => {
+            screen.step(&format!("joining the network at {url}"));
+            Localnet::join(programs, &folder, url).await?
+        }
+        None => {
+            screen.step(&format!("starting {} validators", options.validators));
+            Localnet::start(programs, &folder, options.validators.into()).await?
+        }
+    };
     screen.step("the chain is up; registering the model (its digests are computed from the file)");
     let subnet = net.register_model(&model_path).await?;
     let blocks = net
@@ -188,7 +201,7 @@ pub async fn run(options: Options) -> Result<()> {
                 .await?,
         );
     }
-    let names = names();
+    let names = names(subnet);
     for answer in &answered {
         show(answer, &names, &screen);
     }
@@ -214,14 +227,14 @@ fn thirds(blocks: u16) -> Vec<String> {
         .collect()
 }
 
-/// Names of the accounts that the demo knows.
-fn names() -> BTreeMap<AccountBytes, String> {
+/// Names of the accounts that the demo knows, the hotkeys of a subnet among them.
+fn names(subnet: u32) -> BTreeMap<AccountBytes, String> {
     let mut uris: Vec<String> = ["Alice", "Bob", "Charlie", "Creator", "Consumer"]
         .map(|n| format!("//{n}"))
         .to_vec();
     for server in 1..=6 {
         uris.push(format!("//Server{server}"));
-        uris.push(format!("//Server{server}//hot"));
+        uris.push(format!("//Server{server}//hot//{subnet}"));
     }
     uris.into_iter()
         .filter_map(|uri| {

@@ -110,7 +110,7 @@ pub struct Worker {
     pub address: String,
 }
 
-/// A running network. Dropping it ends every process.
+/// A running network. Dropping it ends every process that it started.
 #[derive(Debug)]
 pub struct Localnet {
     /// The programs it runs.
@@ -121,7 +121,7 @@ pub struct Localnet {
     pub url: String,
     /// The chain behind it.
     pub chain: SubxtChain,
-    /// The validators.
+    /// The validators that it started: none where it joined a network.
     pub validators: Vec<Process>,
     /// The workers.
     pub workers: Vec<Worker>,
@@ -158,7 +158,7 @@ fn strings(items: &[&str]) -> Vec<String> {
 
 impl Localnet {
     /// Starts up to three validators of the preset `local-fast` (or one of `dev-fast`) in `folder`
-    /// and waits until blocks are finalised.
+    /// and waits until the first one answers.
     pub async fn start(programs: Programs, folder: &Path, validators: usize) -> Result<Self> {
         let (first, others) = VALIDATORS[..validators.clamp(1, VALIDATORS.len())]
             .split_first()
@@ -180,20 +180,29 @@ impl Localnet {
                 .into_iter()
                 .map(|(process, _)| process),
         );
-        let chain = connect(&url, ConnectOptions::default()).await?;
+        let mut net = Localnet::join(programs, folder, &url).await?;
+        net.validators = processes;
+        Ok(net)
+    }
+
+    /// Joins the network that runs behind the JSON-RPC endpoint `url`, of one of the presets:
+    /// validators are neither started nor ended. Workers get their data and logs in `folder`.
+    pub async fn join(programs: Programs, folder: &Path, url: &str) -> Result<Self> {
         Ok(Localnet {
             programs,
             folder: folder.to_owned(),
-            url,
-            chain,
-            validators: processes,
+            url: url.to_owned(),
+            chain: connect(url, ConnectOptions::default()).await?,
+            validators: Vec::new(),
             workers: Vec::new(),
         })
     }
 }
 
-/// Starts a validator with the well-known keys of `name`, and gives its JSON-RPC endpoint.
-async fn start_validator(
+/// Starts a validator with the well-known keys of `name` on a chain, which is a name or the path of
+/// a specification, and gives its JSON-RPC endpoint. Its data are in `folder/NAME`, its log beside
+/// them.
+pub async fn start_validator(
     programs: &Programs,
     folder: &Path,
     chain: &str,
@@ -224,6 +233,11 @@ async fn start_validator(
     if let Some(bootnode) = bootnode {
         arguments.extend(strings(&["--bootnodes", bootnode]));
     }
+    // The first validator compiles the runtime for all; scripts/env keeps it for later networks.
+    if std::env::var_os("QUIPU_WASM_CACHE").is_none() {
+        let cache = folder.join("wasm-cache").display().to_string();
+        arguments.extend(strings(&["--wasm-cache", &cache]));
+    }
     let process = Process::spawn(name, &programs.node, &arguments, folder)?;
     let port = process.wait_for("JSON-RPC port", START, rpc_port).await?;
     Ok((process, format!("ws://127.0.0.1:{port}")))
@@ -240,10 +254,10 @@ struct Server {
 }
 
 impl Server {
-    fn new(folder: &Path, index: usize) -> Result<Self> {
+    fn new(folder: &Path, subnet: u32, index: usize) -> Result<Self> {
         let name = format!("Server{}", index + 1);
-        let (coldkey, hotkey) = (format!("//{name}"), format!("//{name}//hot"));
-        let base = folder.join(&name);
+        let (coldkey, hotkey) = (format!("//{name}"), format!("//{name}//hot//{subnet}"));
+        let base = folder.join(format!("{name}-{subnet}"));
         std::fs::create_dir_all(&base)?;
         let peer = quipu_network::load_or_create_key(&base.join("peer.key"))?;
         Ok(Server {
@@ -285,11 +299,12 @@ impl Localnet {
 
     /// Registers, bonds and starts one worker for each span of `blocks`, and waits until the
     /// subnet is active and all of them serve. The n-th belongs to `//Server{n}` and works with
-    /// the key `//Server{n}//hot`.
+    /// the key `//Server{n}//hot//{subnet}`: on a chain, a hotkey and a peer belong to one node, and
+    /// the subnets of earlier runs may still have theirs.
     pub async fn serve(&mut self, subnet: u32, model: &Path, blocks: &[String]) -> Result<()> {
         let first = self.workers.len();
         let servers: Vec<Server> = (first..first + blocks.len())
-            .map(|index| Server::new(&self.folder, index))
+            .map(|index| Server::new(&self.folder, subnet, index))
             .collect::<Result<_>>()?;
         let net = &*self;
         let nodes = try_join_all(
