@@ -388,6 +388,7 @@ unsafe fn attend_tile<L: Lanes>(
                 first,
                 offset: place.offset,
                 head_dim: shape.head_dim,
+                fetch: query == 0,
                 scores: scores.add(query * row_of_scores + first * LANES),
                 row_of_scores,
             };
@@ -457,12 +458,21 @@ struct Scores<'a> {
     /// First line of the keys in a page.
     offset: usize,
     head_dim: usize,
+    /// Is memory to be fetched ahead of its use: the values of these pages, and the keys of the
+    /// pages that come next?
+    fetch: bool,
     /// Of the first query, at the first page.
     scores: *mut f32,
     row_of_scores: usize,
 }
 
 impl Scores<'_> {
+    /// The keys of a page; its values follow.
+    #[inline(always)]
+    fn keys(&self, page: usize) -> *const f32 {
+        self.pages[page].lines[self.offset..].as_ptr().cast()
+    }
+
     /// `Q` queries by `P` pages.
     // Indices that the compiler unrolls, over arrays that it keeps in registers.
     #[allow(clippy::needless_range_loop)]
@@ -472,16 +482,20 @@ impl Scores<'_> {
         queries: &[*const f32; QUERIES],
     ) {
         let mut keys = [std::ptr::null::<f32>(); P];
-        for (p, keys) in keys.iter_mut().enumerate() {
-            *keys = self.pages[self.first + p].lines[self.offset..]
-                .as_ptr()
-                .cast();
+        let mut next = keys;
+        for p in 0..P {
+            keys[p] = self.keys(self.first + p);
+            next[p] = self.keys((self.first + P + p).min(self.pages.len() - 1));
         }
         let mut sums = [[L::splat(0.0); P]; Q];
         for i in 0..self.head_dim {
             let mut key = [L::splat(0.0); P];
             for p in 0..P {
                 key[p] = L::load(keys[p].add(i * LANES));
+                if self.fetch {
+                    L::prefetch(next[p].wrapping_add(i * LANES));
+                    L::prefetch(keys[p].wrapping_add((self.head_dim + i) * LANES));
+                }
             }
             for q in 0..Q {
                 let query = L::splat(*queries[q].add(i));

@@ -41,6 +41,9 @@ pub(crate) trait Lanes: Copy {
     /// Lines of values, of [`LANES`] numbers each, that are summed side by side.
     const LINES: usize;
 
+    /// Has the cache line at `from` fetched, which need not be valid memory. Computes nothing.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const f32) {}
     /// The same number in all lanes.
     unsafe fn splat(value: f32) -> Self;
     /// Sixteen numbers from `from` on.

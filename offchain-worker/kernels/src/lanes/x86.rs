@@ -50,6 +50,11 @@ impl Lanes for Avx2 {
     const LINES: usize = 1;
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
+    }
+
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         Self(_mm256_set1_ps(value), _mm256_set1_ps(value))
     }
@@ -174,6 +179,11 @@ fn first_lanes(count: usize) -> __mmask16 {
 impl Lanes for Avx512 {
     const PAGES: usize = 4;
     const LINES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
+    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
