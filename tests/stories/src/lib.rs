@@ -6,6 +6,7 @@
 //! - [`actors`] are what most stories begin with: a model, its servers, a consumer's session.
 //! - [`invariants`] are checked after every block of every story, from public storage alone.
 //! - [`footprint`] says what a story left behind in storage.
+//! - [`metadata`] is what off-chain workers are built from.
 //!
 //! A told [`story`] is then imported by a second chain from the same genesis, block by block: what
 //! authoring and importing make of a block must be the same to the last bit of the state.
@@ -16,6 +17,7 @@ pub mod extrinsic;
 pub mod footprint;
 pub mod invariants;
 pub mod keys;
+pub mod metadata;
 
 pub use actors::Server;
 pub use chain::{story, story_at, Chain};

@@ -5,6 +5,7 @@ mod equivocation;
 mod invariants;
 mod jobs;
 mod key_swaps;
+mod metadata;
 mod old_voucher;
 mod paid_session;
 mod signed_extrinsics;
