@@ -141,7 +141,8 @@ pub enum ProxyKind {
     #[default]
     #[codec(index = 0)]
     Any,
-    /// What moves no funds to another account.
+    /// What moves none of the account's funds to another. What it does with the funds of others, as
+    /// their proxy or together in a multisig, is for them to allow.
     #[codec(index = 1)]
     NonTransfer,
     /// Bonds, and the keys of validators.

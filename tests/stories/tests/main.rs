@@ -8,6 +8,7 @@ mod key_swaps;
 mod metadata;
 mod old_voucher;
 mod paid_session;
+mod proxy_kinds;
 mod signed_extrinsics;
 mod unbonding;
 mod validators;
