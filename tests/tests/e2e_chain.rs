@@ -68,6 +68,7 @@ async fn a_connection_that_breaks_loses_nothing_and_sends_nothing_twice() -> Res
 
     // Each transfer is another amount, so that the sum tells which of them took effect how often.
     let mut sum = 0;
+    let mut last = 0;
     for round in 0..6u32 {
         let amount = QPU << round;
         sum += amount;
@@ -78,7 +79,9 @@ async fn a_connection_that_breaks_loses_nothing_and_sends_nothing_twice() -> Res
             proxy.cut();
         };
         let (included, ()) = tokio::join!(submit, cut);
-        included.with_context(|| format!("transfer {round}"))?;
+        last = included
+            .with_context(|| format!("transfer {round}"))?
+            .number;
     }
     // Asked past the proxy: what the chain really holds.
     assert_eq!(
@@ -87,7 +90,6 @@ async fn a_connection_that_breaks_loses_nothing_and_sends_nothing_twice() -> Res
         "a transfer was lost or sent twice"
     );
 
-    let last = net.chain.finalized().await?;
     let mut seen: Option<u32> = None;
     let walk = async {
         while seen.is_none_or(|seen| seen < last) {
@@ -103,5 +105,15 @@ async fn a_connection_that_breaks_loses_nothing_and_sends_nothing_twice() -> Res
     };
     tokio::time::timeout(Duration::from_secs(60), walk)
         .await
-        .context("events stopped")?
+        .context("events stopped")??;
+
+    // What was under way when the connection broke is read again, and is what the node says itself.
+    let (ledger, ()) = tokio::join!(chain.ledger_at(last), async { proxy.cut() });
+    assert_eq!(ledger?, net.chain.ledger_at(last).await?);
+    let (fees, ()) = tokio::join!(chain.fees_between(1, last), async { proxy.cut() });
+    let fees = fees?;
+    assert_eq!(fees, net.chain.fees_between(1, last).await?);
+    let paid = fees.iter().filter(|fee| fee.who == payer.public());
+    assert_eq!(paid.count(), 6, "each transfer is paid for once");
+    Ok(())
 }

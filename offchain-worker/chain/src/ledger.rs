@@ -1,6 +1,10 @@
 //! What money did between two blocks: for programs that show or verify it, such as the demo.
 
-use crate::{adapter::SubxtChain, error::chain_error, runtime::api};
+use crate::{
+    adapter::SubxtChain,
+    error::{chain_error, read},
+    runtime::api,
+};
 use quipu_primitives::{AccountBytes, Balance};
 use quipu_worker_core::ports::ChainError;
 use std::collections::BTreeMap;
@@ -29,8 +33,13 @@ pub struct FeePaid {
 
 impl SubxtChain {
     /// The balances after `block`. The node must still have the block's state: one that does not
-    /// keep an archive forgets it after a few hundred blocks.
+    /// keep an archive forgets it after a few hundred blocks. Waits out a broken connection, and a
+    /// block that the node does not have yet, for up to a minute. Cancel-safe.
     pub async fn ledger_at(&self, block: u32) -> Result<Ledger, ChainError> {
+        read(|| self.ledger_at_once(block)).await
+    }
+
+    async fn ledger_at_once(&self, block: u32) -> Result<Ledger, ChainError> {
         let hash = self.block_hash(block).await?;
         let storage = self.client.storage().at(hash);
         let mut entries = storage
@@ -56,21 +65,29 @@ impl SubxtChain {
         })
     }
 
-    /// The fees that were paid in the blocks `from..=to`.
+    /// The fees that were paid in the blocks `from..=to`. Waits as [`Self::ledger_at`] does, for
+    /// each block. Cancel-safe.
     pub async fn fees_between(&self, from: u32, to: u32) -> Result<Vec<FeePaid>, ChainError> {
         let mut fees = Vec::new();
         for block in from..=to {
-            let hash = self.block_hash(block).await?;
-            let events = self.client.events().at(hash).await.map_err(chain_error)?;
-            for paid in events.find::<api::transaction_payment::events::TransactionFeePaid>() {
+            fees.extend(read(|| self.fees_in_once(block)).await?);
+        }
+        Ok(fees)
+    }
+
+    async fn fees_in_once(&self, block: u32) -> Result<Vec<FeePaid>, ChainError> {
+        let hash = self.block_hash(block).await?;
+        let events = self.client.events().at(hash).await.map_err(chain_error)?;
+        events
+            .find::<api::transaction_payment::events::TransactionFeePaid>()
+            .map(|paid| {
                 let paid = paid.map_err(chain_error)?;
-                fees.push(FeePaid {
+                Ok(FeePaid {
                     block,
                     who: paid.who.0,
                     fee: paid.actual_fee,
-                });
-            }
-        }
-        Ok(fees)
+                })
+            })
+            .collect()
     }
 }
