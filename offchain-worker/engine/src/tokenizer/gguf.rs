@@ -24,6 +24,14 @@ const LLAMA_3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{
 /// Qwen2 does the same, but takes digits one by one.
 const QWEN_2_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// How llama.cpp cuts the words of a file that does not say how: by each of these in turn.
+const DEFAULT_WORDS: [&str; 4] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    r"[0-9]{3}",
+];
+
 fn corrupt(error: impl ToString) -> TokenizerError {
     TokenizerError::Corrupt(error.to_string())
 }
@@ -213,9 +221,18 @@ fn set_words(inner: &mut Inner, pre: &str) -> Result<(), TokenizerError> {
             .map_err(corrupt)
     };
     let steps = match pre {
-        "default" | "gpt-2" | "gpt2" => vec![bytes(true)],
+        "default" => {
+            let mut steps = DEFAULT_WORDS
+                .map(split)
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()?;
+            steps.push(bytes(false));
+            steps
+        }
+        "gpt-2" | "gpt2" => vec![bytes(true)],
         "smollm" => vec![PreTokenizerWrapper::from(Digits::new(true)), bytes(true)],
         "qwen2" => {
+            // As the model's own tokenizer does; llama.cpp does not.
             inner.with_normalizer(Some(NFC));
             vec![split(QWEN_2_WORDS)?, bytes(false)]
         }

@@ -66,6 +66,52 @@ fn sentencepiece_names_are_read() {
     assert_eq!(decoding.bytes("<0xF>"), b"<0xF>");
 }
 
+/// A file with a vocabulary, and what llama.cpp makes of texts with it.
+#[derive(serde::Deserialize)]
+struct Vocabulary {
+    file: String,
+    /// The tokens of `a` with those that stand around every text.
+    around_a: Vec<u32>,
+    texts: Vec<Text>,
+}
+
+#[derive(serde::Deserialize)]
+struct Text {
+    text: String,
+    ids: Vec<u32>,
+}
+
+#[test]
+fn every_kind_of_vocabulary_gives_llama_cpps_tokens() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/");
+    let json = include_str!("../../tests/fixtures/vocabularies.json");
+    let vocabularies: Vec<Vocabulary> = serde_json::from_str(json).unwrap();
+    assert_eq!(vocabularies.len(), 6);
+    for vocabulary in vocabularies {
+        let file = vocabulary.file;
+        let path = std::path::Path::new(fixtures).join(&file);
+        let tokenizer = Model::open(&path).unwrap().tokenizer().unwrap();
+        assert_eq!(
+            tokenizer.encode("a", true).unwrap(),
+            vocabulary.around_a,
+            "{file}"
+        );
+        assert_eq!(vocabulary.texts.len(), 14);
+        for Text { text, ids } in vocabulary.texts {
+            assert_eq!(
+                tokenizer.encode(&text, false).unwrap(),
+                ids,
+                "{file}: {text:?}"
+            );
+            let special = text.contains("</s>") || text.contains("<|");
+            if !special {
+                assert_eq!(tokenizer.decode(&ids), text, "{file}");
+            }
+        }
+        assert_eq!(tokenizer.end_tokens().count(), 1, "{file}");
+    }
+}
+
 #[test]
 fn a_folder_without_a_tokenizer_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
