@@ -12,7 +12,7 @@ use crate::localnet::{model_folder, Localnet, Programs};
 use anyhow::{bail, ensure, Context, Result};
 use clap::Parser;
 use futures::StreamExt;
-use quipu_chain::{Keypair, Ledger, SubxtChain};
+use quipu_chain::{show_account, Keypair, Ledger, SubxtChain};
 use quipu_client::{
     Client, ClientOptions, EngineEnds, Event, Generation, Prompt, Request, SamplingOptions,
 };
@@ -467,8 +467,8 @@ fn verify(
         let earned = *due.get(who).unwrap_or(&none);
         ensure!(
             old + earned == new + spent,
-            "account 0x{} went from {old} to {new} where {earned} came in and {spent} went out",
-            hex::encode(who)
+            "account {} went from {old} to {new} where {earned} came in and {spent} went out",
+            show_account(who)
         );
     }
     let burned: Balance = fees.values().sum();
@@ -514,7 +514,7 @@ fn show(answered: &Answered, names: &BTreeMap<AccountBytes, String>, screen: &Sc
     for (who, new) in &after.balances {
         let old = before.balances.get(who).copied().unwrap_or_default();
         if old != *new {
-            let name = names.get(who).cloned().unwrap_or_else(|| hex::encode(who));
+            let name = names.get(who).cloned().unwrap_or_else(|| show_account(who));
             let fee = fees
                 .get(who)
                 .map_or(String::new(), |fee| format!(" (fees {})", qpu(*fee)));
@@ -541,7 +541,7 @@ fn report(answered: &Answered, names: &BTreeMap<AccountBytes, String>) -> Value 
             let old = before.balances.get(who).copied().unwrap_or_default();
             let minus = if *new < old { "-" } else { "" };
             json!({
-                "account": format!("0x{}", hex::encode(who)),
+                "account": show_account(who),
                 "name": names.get(who),
                 "before": old.to_string(),
                 "after": new.to_string(),

