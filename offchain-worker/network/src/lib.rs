@@ -29,7 +29,7 @@ pub use error::NetworkError;
 pub use handle::{peer_id_from_bytes, NetworkHandle};
 pub use keyfile::{load_or_create_key, KeyFileError};
 pub use libp2p::{identity::Keypair, multiaddr::Error as MultiaddrError, Multiaddr, PeerId};
-pub use metrics::NetworkMetrics;
+pub use metrics::{registered, NetworkMetrics};
 pub use network::Network;
 pub use peers::{FrameRate, Offence};
 pub use records::{check_record, system_clock, Clock, KeyDirectory, NoKeys, RecordError};

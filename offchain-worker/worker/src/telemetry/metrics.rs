@@ -9,6 +9,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+use quipu_network::registered;
 use quipu_protocol::RefusalCode;
 use std::time::Duration;
 
@@ -45,84 +46,59 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
+    /// Metrics that nobody is shown.
     fn default() -> Self {
-        let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 18));
-        Metrics {
-            sessions: Gauge::default(),
-            free_positions: Gauge::default(),
-            block: Gauge::default(),
-            positions: Counter::default(),
-            evicted: Counter::default(),
-            receipts: Counter::default(),
-            conflicts: Counter::default(),
-            vouchers: Counter::default(),
-            redeemed: Counter::default(),
-            unredeemed: Counter::default(),
-            jobs: Counter::default(),
-            announcements: Counter::default(),
-            refused: Family::default(),
-            decode: seconds(),
-            prefill: seconds(),
-        }
+        Metrics::register(&mut Registry::default())
     }
+}
+
+/// A new histogram of times from half a millisecond up, known to `registry`.
+fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    let times = Histogram::new(exponential_buckets(0.0005, 2.0, 18));
+    registry.register(name, help, times.clone());
+    times
 }
 
 impl Metrics {
     /// Metrics that `registry` knows.
     pub fn register(registry: &mut Registry) -> Self {
-        let own = Metrics::default();
-        registry.register(
-            "sessions",
-            "Sessions that hold a cache",
-            own.sessions.clone(),
-        );
-        registry.register(
-            "free_positions",
-            "Positions that can be reserved",
-            own.free_positions.clone(),
-        );
-        registry.register(
-            "finalized_block",
-            "Last final block seen",
-            own.block.clone(),
-        );
-        registry.register("positions", "Positions computed", own.positions.clone());
-        registry.register("evictions", "Caches given up unused", own.evicted.clone());
-        registry.register("receipts", "Receipts signed", own.receipts.clone());
-        registry.register(
-            "upstream_conflicts",
-            "Receipts of predecessors that contradict what came in",
-            own.conflicts.clone(),
-        );
-        registry.register("vouchers", "Vouchers taken", own.vouchers.clone());
-        registry.register(
-            "redeemed",
-            "Vouchers redeemed on chain",
-            own.redeemed.clone(),
-        );
-        registry.register(
-            "unredeemed",
-            "Sessions that closed with less than was promised",
-            own.unredeemed.clone(),
-        );
-        registry.register("jobs", "Jobs answered", own.jobs.clone());
-        registry.register(
-            "announcements",
-            "Announcements published",
-            own.announcements.clone(),
-        );
-        registry.register("refused", "Requests refused, by code", own.refused.clone());
-        registry.register(
-            "decode_seconds",
-            "From request to result of a step of one position, waiting included",
-            own.decode.clone(),
-        );
-        registry.register(
-            "prefill_seconds",
-            "From request to result of a longer step, waiting included",
-            own.prefill.clone(),
-        );
-        own
+        Metrics {
+            sessions: registered(registry, "sessions", "Sessions that hold a cache"),
+            free_positions: registered(
+                registry,
+                "free_positions",
+                "Positions that can be reserved",
+            ),
+            block: registered(registry, "finalized_block", "Last final block seen"),
+            positions: registered(registry, "positions", "Positions computed"),
+            evicted: registered(registry, "evictions", "Caches given up unused"),
+            receipts: registered(registry, "receipts", "Receipts signed"),
+            conflicts: registered(
+                registry,
+                "upstream_conflicts",
+                "Receipts of predecessors that contradict what came in",
+            ),
+            vouchers: registered(registry, "vouchers", "Vouchers taken"),
+            redeemed: registered(registry, "redeemed", "Vouchers redeemed on chain"),
+            unredeemed: registered(
+                registry,
+                "unredeemed",
+                "Sessions that closed with less than was promised",
+            ),
+            jobs: registered(registry, "jobs", "Jobs answered"),
+            announcements: registered(registry, "announcements", "Announcements published"),
+            refused: registered(registry, "refused", "Requests refused, by code"),
+            decode: seconds(
+                registry,
+                "decode_seconds",
+                "From request to result of a step of one position, waiting included",
+            ),
+            prefill: seconds(
+                registry,
+                "prefill_seconds",
+                "From request to result of a longer step, waiting included",
+            ),
+        }
     }
 
     /// Requests refused with this code.
@@ -138,6 +114,55 @@ impl Metrics {
         match tokens {
             1 => self.decode.observe(took.as_secs_f64()),
             _ => self.prefill.observe(took.as_secs_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text::encode;
+
+    /// Names and types of all metrics, in their order. Dashboards and alerts rely on them.
+    const KNOWN: [&str; 15] = [
+        "sessions gauge",
+        "free_positions gauge",
+        "finalized_block gauge",
+        "positions counter",
+        "evictions counter",
+        "receipts counter",
+        "upstream_conflicts counter",
+        "vouchers counter",
+        "redeemed counter",
+        "unredeemed counter",
+        "jobs counter",
+        "announcements counter",
+        "refused counter",
+        "decode_seconds histogram",
+        "prefill_seconds histogram",
+    ];
+
+    #[test]
+    fn a_registry_shows_every_metric_by_its_name() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.refused(RefusalCode::Busy).inc();
+        metrics.computed(1, Duration::from_millis(3));
+        metrics.computed(40, Duration::from_millis(3));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "))
+            .collect();
+        assert_eq!(names, KNOWN);
+        for line in [
+            "refused_total{code=\"Busy\"} 1",
+            "positions_total 41",
+            "decode_seconds_count 1",
+            "prefill_seconds_count 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
         }
     }
 }
