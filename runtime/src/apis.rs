@@ -317,7 +317,7 @@ impl_runtime_apis! {
         fn on_runtime_upgrade(checks: frame_try_runtime::UpgradeCheckSelect) -> (Weight, Weight) {
             let weight = Executive::try_runtime_upgrade(checks)
                 .expect("a failed check must stop the dry run: that is what it is for");
-            (weight, RuntimeBlockWeights::get().max_block)
+            (weight, crate::configs::RuntimeBlockWeights::get().max_block)
         }
 
         #[allow(clippy::expect_used)]

@@ -9,7 +9,7 @@ use pallet_session::historical as session_historical;
 use sp_runtime::traits::OpaqueKeys;
 
 /// Most validators of a session.
-pub const MAX_AUTHORITIES: u32 = 256;
+pub(super) const MAX_VALIDATORS: u32 = 100;
 
 impl pallet_timestamp::Config for Runtime {
     type Moment = u64;
@@ -24,7 +24,7 @@ impl pallet_babe::Config for Runtime {
     type EpochChangeTrigger = pallet_babe::ExternalTrigger;
     type DisabledValidators = Session;
     type WeightInfo = ();
-    type MaxAuthorities = ConstU32<MAX_AUTHORITIES>;
+    type MaxAuthorities = ConstU32<MAX_VALIDATORS>;
     type MaxNominators = ConstU32<0>;
     type KeyOwnerProof = sp_session::MembershipProof;
     type EquivocationReportSystem = pallet_babe::EquivocationReportSystem<
@@ -38,7 +38,7 @@ impl pallet_babe::Config for Runtime {
 impl pallet_grandpa::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
     type WeightInfo = ();
-    type MaxAuthorities = ConstU32<MAX_AUTHORITIES>;
+    type MaxAuthorities = ConstU32<MAX_VALIDATORS>;
     type MaxNominators = ConstU32<0>;
     type MaxSetIdSessionEntries = clock::SetIdSessions<Self>;
     type KeyOwnerProof = sp_session::MembershipProof;

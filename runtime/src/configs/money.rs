@@ -21,7 +21,7 @@ parameter_types! {
     pub const TransactionByteFee: Balance = 1_000_000;
     /// Fees rise while blocks are fuller than this share of what ordinary extrinsics may use.
     pub const TargetFullness: Perquintill = Perquintill::from_percent(25);
-    /// How fast fees follow: a day of full blocks multiplies them by about a hundred.
+    /// How fast fees follow: a day of full blocks (14,400) more than doubles them.
     pub Adjustment: Multiplier = Multiplier::saturating_from_rational(75, 1_000_000);
     pub MinimumMultiplier: Multiplier = Multiplier::one();
     pub MaximumMultiplier: Multiplier = Bounded::max_value();

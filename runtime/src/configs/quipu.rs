@@ -1,5 +1,6 @@
 //! Quipu's own pallets, and how they know each other.
 
+use super::consensus::MAX_VALIDATORS;
 use crate::{
     clock, Balance, Balances, Inference, Runtime, RuntimeHoldReason, Session, Staking, Subnets, QPU,
 };
@@ -9,8 +10,6 @@ use sp_runtime::Perbill;
 
 /// Most nodes of a subnet, and so most seats.
 const MAX_NODES: u32 = 256;
-/// Most validators of a session.
-const MAX_VALIDATORS: u32 = 100;
 
 parameter_types! {
     pub const RegistrationDeposit: Balance = 1_000 * QPU;
