@@ -93,7 +93,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
 /// A chain of spans with a cache for each, and the ends.
 enum Chain {
     Burn(Vec<(CpuSpan, KvCache<Flex>)>, Box<CpuEnds>),
-    Exact(Vec<(ExactSpan, ExactCache)>, ExactEnds),
+    Exact(Vec<(ExactSpan, ExactCache)>, Box<ExactEnds>),
 }
 
 impl Chain {
@@ -122,7 +122,8 @@ impl Chain {
             let cache = span.new_cache(capacity)?;
             chain.push((span, cache));
         }
-        Ok(Self::Exact(chain, ExactEnds::load_on(model, kernels)?))
+        let ends = Box::new(ExactEnds::load_on(model, kernels)?);
+        Ok(Self::Exact(chain, ends))
     }
 
     /// The logits after `tokens`, the first of which is at `position`.
