@@ -1,6 +1,8 @@
 //! Activations as signed bytes, for products with quantised weights.
 
-use crate::{Isa, Kernels, ShapeError};
+#[cfg(target_arch = "x86_64")]
+use crate::Isa;
+use crate::{Kernels, ShapeError};
 
 /// Columns that share a scale.
 pub(crate) const BLOCK: usize = 32;

@@ -131,12 +131,10 @@ fn finish(
     bias: &[f32],
 ) {
     let one_nan = |value: f32| if value.is_nan() { f32::NAN } else { value };
-    // The same twice, so that whole groups, nearly all of them, are done without a loop.
-    if let (Ok(out), Some(bias)) = (<&mut [f32; GROUP]>::try_from(&mut *out), bias.first_chunk()) {
-        let bias: &[f32; GROUP] = bias;
-        for i in 0..GROUP {
-            out[i] = one_nan(value(out[i], sums[i], bias[i]));
-        }
+    // The same twice, so that whole groups, nearly all of them, are done in one go.
+    if let (Some(all), Some(bias)) = (out.as_mut_array(), bias.first_chunk::<GROUP>()) {
+        let old: [f32; GROUP] = *all;
+        *all = std::array::from_fn(|i| one_nan(value(old[i], sums[i], bias[i])));
         return;
     }
     for ((out, sum), bias) in out.iter_mut().zip(sums).zip(bias) {

@@ -1,3 +1,5 @@
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest};
 use proptest::prelude::*;
 
 use super::*;
@@ -86,6 +88,45 @@ fn product(kernels: &Kernels, w: &PackedMatrix, x: &[f32], finish: Finish<'_>) -
 /// Exact bits, NaNs too.
 fn raw_bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// BLAKE2b-256 of products with weights of each of [`Format::ALL`]: the specification leaves no bit of
+/// them open, and no version may change them.
+const GOLDEN: [&str; 8] = [
+    "300c1b5b817cd402f34b363c33529cf4ece7e53bdf55979256d3dd3e28b083e0",
+    "7e3b9808b2bad3237a38d0db6d0b135ac3d5d9f9be225fc87597e07b63ae5bd8",
+    "29fe7a3991731902c371dcba1cf35c312a79e2fa526b298e7af7bca6f1d7c9a1",
+    "36c1b2e294340eead5db0fd6001bfaac310cbd5a222502da6cf06d6545f14f37",
+    "392f5d398b370d6c8465e9f464abc022f327f46b65e5a48a9b36f9e2c5a0af8e",
+    "833547028b01333b187be845d1fbac09267efd0832b67e1521929b170b403129",
+    "cb7047104982d5332654ba85495697127dae513d579908ec3e63ebc14f8bf657",
+    "81209aea1cba77d881319e06662644e035331610f7bba55a7fb553ce6f81ed97",
+];
+
+#[test]
+#[cfg_attr(miri, ignore = "too slow there, and no other code")]
+fn the_bits_are_those_of_all_versions_and_machines() {
+    for kernels in all_kernels() {
+        let digests = Format::ALL.map(|format| {
+            let mut hash = Blake2b::<U32>::new();
+            for kind in KINDS {
+                let numbers = Numbers(9);
+                let mut case = Case { numbers, kind };
+                let columns = columns_of(format, 3);
+                let w = case.matrix(format, 50, columns);
+                let x = case.activations(11, columns);
+                for value in product(&kernels, &w, &x, Finish::Add) {
+                    hash.update(value.to_bits().to_le_bytes());
+                }
+            }
+            let digest = hash.finalize();
+            digest
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        });
+        assert_eq!(digests, GOLDEN, "{}", kernels.isa());
+    }
 }
 
 fn columns_of(format: Format, units: usize) -> usize {
@@ -186,6 +227,7 @@ fn exact(w: &PackedMatrix, x: &[f32]) -> Vec<f64> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow there, and no other code")]
 fn products_are_those_of_the_decoded_weights() {
     let mut case = Case {
         numbers: Numbers(5),
@@ -294,6 +336,7 @@ fn rows_come_back_as_the_formats_define_them() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow there, and no other code")]
 fn extreme_bytes_overflow_nothing() {
     // The greatest sums that formats and activations allow, of either sign.
     for format in Format::ALL

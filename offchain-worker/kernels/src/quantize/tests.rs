@@ -1,5 +1,6 @@
 use super::*;
 use crate::numbers::Numbers;
+use crate::Isa;
 
 fn portable() -> Kernels {
     Kernels::new(Isa::Portable, 1).expect("always there")
