@@ -2,10 +2,10 @@
 //! any batch, any way of cutting a prompt or a model into pieces.
 //!
 //! [`ExactSpan`] and [`ExactEnds`] do what [`Span`](crate::Span) and [`Ends`](crate::Ends) do, with the
-//! same checks and errors. Weights stay as they are stored where there is a kernel for their type;
-//! activations are then rounded to signed bytes in front of each product, 32 at a time. Other types
-//! become f32 when they are loaded, and so do activations: none are rounded. Which of the two
-//! computes follows from the types in the file alone, so that the file determines the bits.
+//! same checks and errors. Weights stay as they are stored where there is a kernel for their type, else
+//! they become f32. In front of quantised weights activations are rounded to signed bytes, 32 at a
+//! time; in front of F32, F16 and BF16 they are not. Which of the two it is follows from the types in the
+//! file alone, so that the file determines the bits.
 //!
 //! The order of every operation is that of `quipu_kernels`, whose documentation is the
 //! specification. In a numeric profile of a manifest this is
