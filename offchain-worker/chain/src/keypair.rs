@@ -18,6 +18,15 @@ pub enum KeypairError {
          key such as //Alice"
     )]
     Uri,
+    /// The file holds no secret URI.
+    #[error(
+        "the key file {path} holds no secret URI: put a phrase of words, 0x and 64 hex digits, or \
+         a development key such as //Alice into it, and nothing else"
+    )]
+    Content {
+        /// Its path.
+        path: String,
+    },
     /// The file can't be read.
     #[error("the key file {path} can't be read: {source}")]
     File {
@@ -40,11 +49,12 @@ impl Keypair {
 
     /// The key whose secret URI stands in a file.
     pub fn from_file(path: &Path) -> Result<Self, KeypairError> {
+        let name = || path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| KeypairError::File {
-            path: path.display().to_string(),
+            path: name(),
             source,
         })?;
-        Self::from_uri(&text)
+        Self::from_uri(&text).map_err(|_| KeypairError::Content { path: name() })
     }
 }
 

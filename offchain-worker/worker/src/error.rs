@@ -23,7 +23,7 @@ pub enum WorkerError {
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// There is no such subnet.
-    #[error("there is no subnet {0} on this chain: look the number up with `quipu subnets`")]
+    #[error("there is no subnet {0} on this chain: look the number up with `quipu subnet list`")]
     NoSubnet(SubnetId),
     /// The hotkey signs for no node.
     #[error(

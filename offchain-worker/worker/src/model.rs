@@ -1,8 +1,7 @@
 //! The model on disk against the model on chain.
 
-use crate::error::WorkerError;
-use quipu_engine::{Model, TokenizerError, WeightsError};
-use quipu_primitives::{hash::merkle_root, Digest, Manifest, ModelConfig, Span};
+use quipu_engine::{ManifestError, Model, TokenizerError, WeightsError};
+use quipu_primitives::{Manifest, ModelConfig, Span};
 use serde_json::{json, Value};
 
 /// How the files differ from the manifest. A server with such files would compute something else
@@ -44,6 +43,16 @@ pub enum ModelMismatch {
     /// The shape can't stand in a manifest.
     #[error(transparent)]
     Shape(#[from] quipu_engine::ConfigError),
+}
+
+impl From<ManifestError> for ModelMismatch {
+    fn from(error: ManifestError) -> Self {
+        match error {
+            ManifestError::Weights(error) => error.into(),
+            ManifestError::Tokenizer(error) => error.into(),
+            ManifestError::Shape(error) => error.into(),
+        }
+    }
 }
 
 fn hex(digest: &[u8]) -> String {
@@ -93,26 +102,19 @@ fn differing(one: &ModelConfig, other: &ModelConfig) -> Vec<String> {
         .collect()
 }
 
-/// What a manifest says of a model's files: shape, digests and weights root, digests in hex. Reads
-/// all of the model; blocks.
-pub fn digests(model: &Model) -> Result<Value, WorkerError> {
-    let config = ModelConfig::try_from(model.config()).map_err(ModelMismatch::from)?;
-    let mut blocks: Vec<Digest> = Vec::new();
-    for block in 0..model.config().blocks {
-        blocks.push(model.block_digest(block).map_err(ModelMismatch::from)?);
-    }
-    let ends = model.ends_digests().map_err(ModelMismatch::from)?;
-    let mut leaves = vec![ends.embedding];
-    leaves.extend(&blocks);
-    leaves.push(ends.head);
-    let tokenizer = model.tokenizer_digest().map_err(ModelMismatch::from)?;
+/// What a manifest says of a model's files, for machines: digests in hex. Reads all of the model;
+/// blocks.
+pub fn digests(model: &Model) -> Result<Value, ModelMismatch> {
+    let manifest = model.manifest(|| ())?;
+    let blocks = manifest.block_digests.iter();
     Ok(json!({
-        "config": config,
-        "block_digests": blocks.iter().map(|digest| hex(digest)).collect::<Vec<_>>(),
-        "embedding_digest": hex(&ends.embedding),
-        "head_digest": hex(&ends.head),
-        "weights_root": hex(&merkle_root(&leaves)),
-        "tokenizer_digest": hex(&tokenizer),
+        "config": manifest.config,
+        "profiles": manifest.profiles,
+        "block_digests": blocks.map(|digest| hex(digest)).collect::<Vec<_>>(),
+        "embedding_digest": hex(&manifest.embedding_digest),
+        "head_digest": hex(&manifest.head_digest),
+        "weights_root": hex(&manifest.weights_root),
+        "tokenizer_digest": hex(&manifest.tokenizer_digest),
     }))
 }
 
@@ -187,5 +189,6 @@ mod tests {
         assert_eq!(printed["block_digests"][3], hex(&manifest.block_digests[3]));
         assert_eq!(printed["tokenizer_digest"], hex(&manifest.tokenizer_digest));
         assert_eq!(printed["config"]["blocks"], 4);
+        assert_eq!(printed["profiles"][0]["weights"], "f32");
     }
 }

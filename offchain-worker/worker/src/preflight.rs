@@ -7,6 +7,7 @@ use crate::{
     model,
 };
 use futures::StreamExt;
+use quipu_chain::show_account;
 use quipu_engine::Model;
 use quipu_primitives::{
     views::{NodeInfo, SubnetInfo},
@@ -31,11 +32,6 @@ pub struct Place {
     pub span: Span,
     /// Digest of the profile that it computes with.
     pub profile: Digest,
-}
-
-/// The hotkey as people write it.
-pub fn show_account(account: &AccountBytes) -> String {
-    format!("0x{}", hex::encode(account))
 }
 
 /// Finds the node of the hotkey and the blocks to serve, and compares the model with the manifest.

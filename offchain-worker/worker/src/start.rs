@@ -7,7 +7,7 @@ use crate::{
     daemon::{self, Parts, Stop, SESSION_PATIENCE},
     error::WorkerError,
     model::{self, ModelMismatch},
-    net::{NetworkAnnouncer, NetworkStreams, RosterKeys},
+    net::{with_ourselves, NetworkAnnouncer, RosterKeys},
     preflight::{check_peer, find_place, Place},
     redeem::Book,
     runner::SwarmRunner,
@@ -42,7 +42,7 @@ pub async fn execute(command: Command, stop: Stop) -> Result<(), WorkerError> {
         Command::Digest(args) => {
             let printed = blocking("the model can't be read", move || {
                 let model = Model::open(&args.model).map_err(ModelMismatch::from)?;
-                model::digests(&model)
+                Ok(model::digests(&model)?)
             });
             println!("{:#}", printed.await?);
             Ok(())
@@ -158,12 +158,8 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
     for address in network.listen_addresses().await? {
         info!(address = %format!("{address}/p2p/{peer}"), "listening");
     }
-    let runner = SwarmRunner::new(
-        model,
-        chain.clone(),
-        Arc::new(network.clone()),
-        signer.clone(),
-    );
+    let (swarm, streams) = with_ourselves(network.clone(), streams);
+    let runner = SwarmRunner::new(model, chain.clone(), Arc::new(swarm), signer.clone());
     let (started, genesis) = (Instant::now(), chain.genesis());
     Ok(Parts {
         sync,
@@ -185,7 +181,7 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
         compute,
         rates,
         announcer: Arc::new(NetworkAnnouncer(network)),
-        incoming: Box::new(NetworkStreams(streams)),
+        incoming: Box::new(streams),
         journals: config.journals(&genesis),
         jobs: Some((Arc::new(runner), config.jobs(&genesis))),
         clock: Arc::new(move || started.elapsed()),

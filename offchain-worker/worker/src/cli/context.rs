@@ -1,7 +1,8 @@
 //! What every command works with.
 
-use super::error::CliError;
+use super::{error::CliError, print::Printer};
 use async_trait::async_trait;
+use futures::StreamExt;
 use quipu_chain::{ConnectOptions, SubxtChain};
 use quipu_primitives::{
     views::{NodeInfo, SubnetInfo},
@@ -15,6 +16,8 @@ use std::{sync::Arc, time::Duration};
 
 /// How long a person waits for an endpoint that is down.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a person waits for a block to become final.
+const FINALITY: Duration = Duration::from_secs(60);
 
 /// The chain, with the reads that only people need.
 #[async_trait]
@@ -80,8 +83,25 @@ impl Context {
         self.signer.clone().ok_or(CliError::NoKey)
     }
 
-    /// Signs and submits a call with the key.
-    pub async fn submit(&self, call: Call) -> Result<Included, CliError> {
-        Ok(self.chain.submit(self.signer()?.as_ref(), call).await?)
+    /// Signs and submits a call with the key, and waits until its block is final: what it did is
+    /// there for the next command, which reads final blocks only.
+    pub async fn submit(&self, call: Call, printer: &mut Printer) -> Result<Included, CliError> {
+        // Listen first, to miss no block.
+        let mut events = self.chain.events().await?;
+        let included = self.chain.submit(self.signer()?.as_ref(), call).await?;
+        let number = included.number;
+        let finality = async {
+            while self.chain.finalized().await? < number && events.next().await.is_some() {}
+            Ok::<(), CliError>(())
+        };
+        match tokio::time::timeout(FINALITY, finality).await {
+            Ok(result) => result?,
+            Err(_) => printer.aside(&format!(
+                "block {number} is not final after {} s: until it is, other commands don't see \
+                 what this one did\n",
+                FINALITY.as_secs()
+            )),
+        }
+        Ok(included)
     }
 }

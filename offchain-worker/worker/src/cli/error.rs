@@ -106,6 +106,17 @@ impl From<ClientError> for CliError {
     }
 }
 
+impl From<quipu_engine::ManifestError> for CliError {
+    fn from(error: quipu_engine::ManifestError) -> Self {
+        use quipu_engine::ManifestError;
+        match error {
+            ManifestError::Weights(error) => error.into(),
+            ManifestError::Tokenizer(error) => error.into(),
+            ManifestError::Shape(error) => error.into(),
+        }
+    }
+}
+
 impl From<QuoteError> for CliError {
     fn from(error: QuoteError) -> Self {
         CliError::Quote(match error {

@@ -3,7 +3,7 @@
 //! What people read goes to standard output, with what is only said on the way on standard error.
 //! With `--json` each command prints one JSON object as its last line; amounts in it are strings,
 //! in the smallest unit. The exit status is 64 for what the caller can change, 69 for what may pass
-//! by itself, 70 for the rest.
+//! by itself, 70 for the rest, and 2 for a command line that can't be read.
 
 mod args;
 mod ask;

@@ -131,7 +131,7 @@ pub async fn job(
         max_tokens,
         fee: fee.0,
     };
-    let included = context.submit(call).await?;
+    let included = context.submit(call, printer).await?;
     let block = included.number;
     let requested = included.events.iter().find_map(|event| match event {
         ChainEvent::JobRequested { job, node, .. } => Some((*job, *node)),
@@ -247,7 +247,7 @@ pub async fn transfer(
         to: to.0,
         amount: amount.0,
     };
-    let block = context.submit(call).await?.number;
+    let block = context.submit(call, printer).await?.number;
     let to = show_account(&to.0);
     let value = json!({ "to": to, "amount": amount.0.to_string(), "block": block });
     printer.result(value, || format!("sent {amount} to {to} (block {block})"))

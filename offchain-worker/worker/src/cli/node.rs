@@ -67,14 +67,14 @@ pub async fn run(
             (node, Call::RemoveNode { node }, "is removed".into())
         }
     };
-    let block = context.submit(call).await?.number;
+    let block = context.submit(call, printer).await?.number;
     printer.result(json!({ "node": node, "block": block }), || {
         format!("node {node}: {done} (block {block})")
     })
 }
 
 async fn register(call: Call, context: &Context, printer: &mut Printer) -> Result<(), CliError> {
-    let included = context.submit(call).await?;
+    let included = context.submit(call, printer).await?;
     let block = included.number;
     let registered = included.events.iter().find_map(|event| match event {
         ChainEvent::NodeRegistered { node, subnet } => Some((*node, *subnet)),

@@ -12,8 +12,7 @@ use quipu_chain::show_account;
 use quipu_engine::Model;
 use quipu_primitives::{
     views::{NodeInfo, SubnetInfo},
-    AccountBytes, BoundedBytes, DType, Digest, Manifest, ModelConfig, NumericProfile, SubnetId,
-    Terms,
+    AccountBytes, BoundedBytes, Kernel, Manifest, SubnetId, Terms,
 };
 use quipu_worker_core::ports::{Call, ChainEvent};
 use serde_json::{json, Value};
@@ -36,7 +35,8 @@ async fn register(
     context: &Context,
     printer: &mut Printer,
 ) -> Result<(), CliError> {
-    let signer = context.signer()?;
+    // Before the digests, which take time.
+    context.signer()?;
     let manifest = tokio::task::spawn_blocking(move || manifest(&args))
         .await
         .map_err(|error| {
@@ -53,7 +53,7 @@ async fn register(
         show_amount(deposit)
     ));
     let call = Call::RegisterSubnet(Box::new(manifest));
-    let included = context.chain.submit(signer.as_ref(), call).await?;
+    let included = context.submit(call, printer).await?;
     let subnet = included.events.iter().find_map(|event| match event {
         ChainEvent::SubnetRegistered { subnet } => Some(*subnet),
         _ => None,
@@ -77,74 +77,37 @@ async fn register(
 /// The manifest of a model. Reads every weight, and shows how far it is. Blocks.
 pub fn manifest(args: &RegisterArgs) -> Result<Manifest, CliError> {
     let model = Model::open(&args.model)?;
-    let config = ModelConfig::try_from(model.config())?;
+    // What can be refused without reading the weights.
     let name = bounded("name", &args.name)?;
     let license = bounded("license", &args.license)?;
     let uri = bounded("uri", &args.uri)?;
-    let bar = ProgressBar::new(u64::from(config.blocks) + 2);
+    let bar = ProgressBar::new(model.config().blocks as u64 + 2);
     // The template is a constant; should it ever be wrong, the plain bar does.
     if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len}, {eta} left") {
         bar.set_style(style);
     }
     bar.set_message("computing digests");
-    let mut block_digests: Vec<Digest> = Vec::new();
-    for block in 0..usize::from(config.blocks) {
-        block_digests.push(model.block_digest(block)?);
-        bar.inc(1);
-    }
-    let ends = model.ends_digests()?;
-    bar.inc(1);
-    let tokenizer_digest = model.tokenizer_digest()?;
-    bar.finish_and_clear();
-    let weights = weights_type(&model)?;
-    let profile = |kernel| NumericProfile {
-        weights,
-        activations: DType::F32,
-        kv: DType::F32,
-        kernel,
-    };
-    let mut kernels = args.profiles.clone();
-    kernels.dedup();
-    let profiles: Vec<NumericProfile> = kernels
-        .into_iter()
-        .map(|kernel| profile(kernel.into()))
-        .collect();
-    let most = quipu_primitives::manifest::MAX_PROFILES as usize;
-    let got = profiles.len();
     let mut manifest = Manifest {
         name,
-        config,
-        block_digests: block_digests
-            .try_into()
-            .map_err(|_| CliError::Manifest(quipu_primitives::ManifestError::TooManyBlocks))?,
-        embedding_digest: ends.embedding,
-        head_digest: ends.head,
-        weights_root: Digest::default(),
-        tokenizer_digest,
-        profiles: profiles.try_into().map_err(|_| CliError::TooLong {
-            option: "profile",
-            got,
-            most,
-        })?,
         license,
         uri,
+        profiles: Default::default(),
         terms: Terms {
             min_self_bond: args.min_self_bond.0,
             max_nodes: args.max_nodes,
         },
+        ..model.manifest(|| bar.inc(1))?
     };
-    manifest.weights_root = manifest.computed_weights_root();
+    bar.finish_and_clear();
+    for kernel in &args.profiles {
+        let profile = model.profile(Kernel::from(*kernel))?;
+        if !manifest.profiles.contains(&profile) {
+            // There are fewer kernels than a manifest takes profiles.
+            let _ = manifest.profiles.try_push(profile);
+        }
+    }
     manifest.validate().map_err(CliError::Manifest)?;
     Ok(manifest)
-}
-
-/// `F32` where the blocks are stored so; else the file decides, tensor by tensor.
-fn weights_type(model: &Model) -> Result<DType, CliError> {
-    let plain = model.config().block_parameters() as u64 * size_of::<f32>() as u64;
-    Ok(match model.stored_block_bytes(0)? == plain {
-        true => DType::F32,
-        false => DType::Mixed,
-    })
 }
 
 fn bounded<const N: u32>(option: &'static str, text: &str) -> Result<BoundedBytes<N>, CliError> {

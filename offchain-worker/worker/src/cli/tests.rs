@@ -207,6 +207,10 @@ async fn a_model_is_registered_with_its_digests_and_found_again() {
         "Apache-2.0",
         "--uri",
         "file:tiny",
+        "--profile",
+        "flex-f32",
+        "--profile",
+        "reproducible-v1",
     ];
     let registered = desk.json(&register).await;
     assert_eq!(registered["subnet"], 1);
