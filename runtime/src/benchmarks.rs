@@ -5,9 +5,7 @@ mod setup;
 pub use setup::Setup;
 
 use alloc::{string::String, vec::Vec};
-use frame_benchmarking::{
-    define_benchmarks, BenchmarkBatch, BenchmarkConfig, BenchmarkList, Benchmarking as _,
-};
+use frame_benchmarking::{define_benchmarks, BenchmarkBatch, BenchmarkConfig, BenchmarkList};
 use frame_support::traits::{StorageInfo, StorageInfoTrait, WhitelistedStorageKeys};
 
 // The macros that `define_benchmarks!` makes look for every pallet by its name in the runtime.
@@ -29,6 +27,7 @@ define_benchmarks!(
 );
 
 impl frame_system_benchmarking::Config for Runtime {}
+impl pallet_transaction_payment::BenchmarkConfig for Runtime {}
 
 /// The benchmarks there are, and the storage items of the runtime.
 pub fn metadata(extra: bool) -> (Vec<BenchmarkList>, Vec<StorageInfo>) {

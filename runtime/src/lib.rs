@@ -29,6 +29,7 @@ mod benchmarks;
 pub mod clock;
 pub mod configs;
 pub mod genesis;
+pub mod weights;
 
 #[cfg(test)]
 mod tests;

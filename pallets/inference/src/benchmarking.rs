@@ -1,7 +1,10 @@
 //! Benchmarks of every call, and of each piece of the work in `on_idle`.
 
+// The macros of FRAME compute with floats in the benchmarks' tests.
+#![allow(clippy::float_arithmetic)]
+
 use crate::{Call, Config, Cursor, Jobs, NextJob, NextSession, Pallet, Sessions};
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use frame_benchmarking::v2::*;
 use frame_support::{
     traits::{
@@ -14,7 +17,7 @@ use frame_support::{
 use frame_system::{pallet_prelude::BlockNumberFor, Pallet as System, RawOrigin};
 use quipu_primitives::{
     cost,
-    job::FinishReason,
+    job::{FinishReason, MAX_ANSWER, MAX_PROMPT},
     traits::{Nodes, Roster},
     voucher_payload, Balance, JobId, NodeId, SessionId, SignatureBytes, SubnetId, Voucher,
 };
@@ -34,6 +37,13 @@ pub trait BenchmarkHelper {
 const KEY: KeyTypeId = KeyTypeId(*b"qsvb");
 const POSITIONS: u32 = 2;
 const ROOT: [u8; 32] = [7; 32];
+
+/// Text of so many bytes that takes long to check: two bytes to each character.
+fn text(bytes: u32) -> Vec<u8> {
+    let mut text = "é".repeat(bytes as usize / 2).into_bytes();
+    text.resize(bytes as usize, b'e');
+    text
+}
 
 fn funded<T: Config>(account: T::AccountId) -> T::AccountId {
     T::Currency::set_balance(&account, 1 << 100);
@@ -121,16 +131,14 @@ fn pass<T: Config>(blocks: BlockNumberFor<T>) {
     System::<T>::set_block_number(System::<T>::block_number().saturating_add(blocks));
 }
 
-/// A job, drawn for the only node of a subnet.
-fn requested<T: Config>(seats: u32, prompt: u32) -> (JobId, SubnetId, Vec<NodeId>) {
-    let (subnet, nodes) = T::BenchmarkHelper::subnet(seats, price::<T>());
+/// A job with the longest prompt in a subnet with as many nodes as a session can have servers.
+fn requested<T: Config>() -> (JobId, SubnetId, Vec<NodeId>) {
+    let (subnet, nodes) = T::BenchmarkHelper::subnet(T::MaxServers::get(), price::<T>());
     let job = NextJob::<T>::get();
     Pallet::<T>::do_request(
         funded::<T>(account("requester", 0, 0)),
         subnet,
-        vec![b'a'; prompt as usize]
-            .try_into()
-            .expect("a short prompt"),
+        text(MAX_PROMPT).try_into().expect("just fits"),
         1,
         T::MinJobFee::get().max(price::<T>()),
     )
@@ -138,10 +146,12 @@ fn requested<T: Config>(seats: u32, prompt: u32) -> (JobId, SubnetId, Vec<NodeId
     (job, subnet, nodes)
 }
 
-/// A job with a settled session of the drawn server, and that server's hotkey.
+/// A job with a settled session of the drawn server, over as many servers as it can have, and the
+/// hotkey of that server.
 fn answerable<T: Config>() -> (JobId, T::AccountId, SessionId) {
-    let (job, subnet, nodes) = requested::<T>(1, 4096);
-    let hotkey = T::Nodes::keys(nodes[0]).expect("the helper made it").hotkey;
+    let (job, subnet, nodes) = requested::<T>();
+    let drawn = Jobs::<T>::get(job).expect("it was just stored").node;
+    let hotkey = T::Nodes::keys(drawn).expect("the helper made it").hotkey;
     let opened = open_in::<T>(hotkey.clone(), subnet, nodes);
     opened.settle::<T>(hotkey.clone());
     (job, hotkey, opened.session)
@@ -149,7 +159,7 @@ fn answerable<T: Config>() -> (JobId, T::AccountId, SessionId) {
 
 fn answered<T: Config>() -> JobId {
     let (job, hotkey, session) = answerable::<T>();
-    let answer = vec![b'a'; 16_384].try_into().expect("just fits");
+    let answer = text(MAX_ANSWER).try_into().expect("just fits");
     Pallet::<T>::do_submit_result(hotkey, job, answer, FinishReason::Stop, session, ROOT)
         .expect("the session is settled");
     job
@@ -232,10 +242,10 @@ mod benches {
     }
 
     #[benchmark]
-    fn request(p: Linear<1, 4096>, n: Linear<1, { T::MaxSeats::get() }>) {
+    fn request(p: Linear<1, MAX_PROMPT>, n: Linear<1, { T::MaxSeats::get() }>) {
         let requester = funded::<T>(whitelisted_caller());
         let (subnet, _) = T::BenchmarkHelper::subnet(n, price::<T>());
-        let prompt = BoundedVec::try_from(vec![b'a'; p as usize]).expect("fits");
+        let prompt = BoundedVec::try_from(text(p)).expect("fits");
         let fee = T::MinJobFee::get().max(price::<T>());
 
         #[extrinsic_call]
@@ -245,9 +255,9 @@ mod benches {
     }
 
     #[benchmark]
-    fn submit_result(a: Linear<0, 16384>) {
+    fn submit_result(a: Linear<0, MAX_ANSWER>) {
         let (job, hotkey, session) = answerable::<T>();
-        let answer = BoundedVec::try_from(vec![b'a'; a as usize]).expect("fits");
+        let answer = BoundedVec::try_from(text(a)).expect("fits");
 
         #[extrinsic_call]
         _(
@@ -278,7 +288,7 @@ mod benches {
 
     #[benchmark]
     fn refund_job() {
-        let (job, ..) = requested::<T>(1, 4096);
+        let (job, ..) = requested::<T>();
         pass::<T>(T::JobTimeout::get().saturating_add(One::one()));
 
         #[extrinsic_call]

@@ -3,18 +3,20 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::arithmetic_side_effects
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic
 )]
 
 use super::*;
 use crate::Pallet as StakingPallet;
-use alloc::vec;
+use alloc::{vec, vec::Vec};
 use frame_benchmarking::v2::*;
 use frame_support::traits::{
     fungible::{Inspect, Mutate},
     Get,
 };
 use frame_system::{Pallet as System, RawOrigin};
+use pallet_session::SessionManager;
 use quipu_primitives::{
     traits::{Bonds, Slashable},
     Balance, NodeId,
@@ -152,7 +154,7 @@ mod benchmarks {
         Ok(())
     }
 
-    /// One offender with a full queue.
+    /// One offender with a full queue, the last of as many validators as there can be.
     #[benchmark]
     fn on_offence() -> Result<(), BenchmarkError> {
         let caller = rich::<T>();
@@ -163,7 +165,13 @@ mod benchmarks {
             0,
             T::MinValidatorBond::get().max(part::<T>()),
         );
-        let offender = (StakingPallet::<T>::validator_id(node), ());
+        let last = StakingPallet::<T>::validator_id(node);
+        let mut validators: Vec<T::AccountId> = (1..T::MaxValidators::get())
+            .map(|index| account("validator", index, 0))
+            .collect();
+        validators.push(last.clone());
+        T::BenchmarkHelper::run_session_of(validators);
+        let offender = (last, ());
         let details = OffenceDetails {
             offender,
             reporters: vec![caller],
@@ -177,6 +185,42 @@ mod benchmarks {
 
         assert!(OffenceFractions::<T>::contains_key(0, node));
         assert!(StakingPallet::<T>::slashable(node) <= before);
+        Ok(())
+    }
+
+    /// An election among as many root nodes as there can be, each of which stands, and the start of
+    /// the era; of the session that falls out of the window every validator had offended.
+    #[benchmark]
+    fn new_era() -> Result<(), BenchmarkError> {
+        let room = T::BenchmarkHelper::room_for_root_nodes();
+        for index in 0..room {
+            let coldkey: T::AccountId = account("validator", index, 0);
+            let stake = T::MinValidatorBond::get().max(part::<T>()) + Balance::from(index);
+            let least = T::Currency::minimum_balance();
+            T::Currency::mint_into(&coldkey, stake + 10 * least)?;
+            let node = T::BenchmarkHelper::root_node(&coldkey);
+            StakingPallet::<T>::do_bond(coldkey, node, stake)?;
+            T::BenchmarkHelper::set_keys(node);
+        }
+        let gone = T::SessionsPerEra::get();
+        for node in 0..T::MaxValidators::get() {
+            OffenceFractions::<T>::insert(gone, node, Perbill::one());
+        }
+        let session = gone + T::OffenceWindow::get() + 1;
+        PlannedEra::<T>::put(Era {
+            index: 0,
+            first_session: 0,
+        });
+
+        #[block]
+        {
+            <StakingPallet<T> as SessionManager<T::AccountId>>::new_session(session);
+            <StakingPallet<T> as SessionManager<T::AccountId>>::start_session(session);
+        }
+
+        let elected = CurrentValidators::<T>::get().len() as u32;
+        assert_eq!(elected, T::MaxValidators::get().min(room));
+        assert!(OffenceFractions::<T>::iter_prefix(gone).next().is_none());
         Ok(())
     }
 

@@ -327,6 +327,12 @@ pub mod pallet {
             );
             assert!(T::MaxValidators::get() > 0, "nobody could validate");
             assert!(T::SessionsPerEra::get() > 0, "an era needs a session");
+            // `pallet-session` charges a whole block for what it does where a session begins, and
+            // asks no one what that costs.
+            assert!(
+                T::WeightInfo::new_era().all_lte(T::BlockWeights::get().max_block),
+                "a new era does not fit into a block"
+            );
         }
 
         #[cfg(feature = "try-runtime")]

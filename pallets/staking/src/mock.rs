@@ -140,14 +140,25 @@ impl OnBondChange for TestNodes {
 #[cfg(feature = "runtime-benchmarks")]
 impl crate::BenchmarkHelper<AccountId32> for TestNodes {
     fn root_node(coldkey: &AccountId32) -> NodeId {
-        add_node(200, ROOT_SUBNET, coldkey.clone());
-        200
+        let node = 200 + Self::of_subnet(ROOT_SUBNET).len() as NodeId;
+        add_node(node, ROOT_SUBNET, coldkey.clone());
+        node
     }
     fn server(coldkey: &AccountId32) -> NodeId {
         add_node(200, 1, coldkey.clone());
         200
     }
     fn seat(_: NodeId) {}
+    fn set_keys(root_node: NodeId) {
+        let validator = Staking::validator_id(root_node);
+        pallet_session::NextKeys::<Test>::insert(validator, keys(root_node.into()));
+    }
+    fn run_session_of(validators: Vec<AccountId32>) {
+        pallet_session::Validators::<Test>::put(validators);
+    }
+    fn room_for_root_nodes() -> u32 {
+        MAX_VALIDATORS * 2
+    }
 }
 
 impl Config for Test {

@@ -216,4 +216,10 @@ pub trait BenchmarkHelper<AccountId> {
     fn server(coldkey: &AccountId) -> quipu_primitives::NodeId;
     /// Gives a bonded server a seat on every block.
     fn seat(server: quipu_primitives::NodeId);
+    /// Sets the session keys of a root node.
+    fn set_keys(root_node: quipu_primitives::NodeId);
+    /// Makes these the validators of the running session.
+    fn run_session_of(validators: alloc::vec::Vec<AccountId>);
+    /// Most root nodes there can be beside those there are already.
+    fn room_for_root_nodes() -> u32;
 }

@@ -1,7 +1,10 @@
 //! What the benchmarks of a Quipu pallet need to find in the others.
 
-use crate::{AccountId, Balance, Balances, Runtime, RuntimeOrigin, Staking, Subnets, QPU};
+use crate::{
+    AccountId, Balance, Balances, Runtime, RuntimeOrigin, SessionKeys, Staking, Subnets, QPU,
+};
 use alloc::vec::Vec;
+use codec::Decode;
 use frame_benchmarking::account;
 use frame_support::traits::{fungible::Mutate, Get};
 use quipu_pallet_subnets::benchmarking::{new_node, new_seat, new_subnet};
@@ -41,6 +44,25 @@ impl quipu_pallet_staking::BenchmarkHelper<AccountId> for Setup {
 
     fn seat(server: NodeId) {
         new_seat::<Runtime>(server);
+    }
+
+    fn set_keys(root_node: NodeId) {
+        // Any bytes are keys; each of them at most once.
+        let mut bytes = [0u8; 64];
+        bytes[..4].copy_from_slice(&root_node.to_le_bytes());
+        bytes[32..36].copy_from_slice(&root_node.to_le_bytes());
+        let keys = SessionKeys::decode(&mut bytes.as_slice()).expect("two keys of 32 bytes");
+        pallet_session::NextKeys::<Runtime>::insert(Staking::validator_id(root_node), keys);
+    }
+
+    fn run_session_of(validators: Vec<AccountId>) {
+        pallet_session::Validators::<Runtime>::put(validators);
+    }
+
+    fn room_for_root_nodes() -> u32 {
+        let most: u32 = <Runtime as quipu_pallet_subnets::Config>::MaxNodesPerSubnet::get();
+        let there = <Subnets as Nodes<AccountId>>::of_subnet(ROOT_SUBNET).len() as u32;
+        most.saturating_sub(there)
     }
 }
 

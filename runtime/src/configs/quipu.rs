@@ -2,7 +2,8 @@
 
 use super::consensus::MAX_VALIDATORS;
 use crate::{
-    clock, Balance, Balances, Inference, Runtime, RuntimeHoldReason, Session, Staking, Subnets, QPU,
+    clock, weights, Balance, Balances, Inference, Runtime, RuntimeHoldReason, Session, Staking,
+    Subnets, QPU,
 };
 use frame_support::{parameter_types, traits::ConstU32};
 use quipu_primitives::{traits::Obligations, NodeId};
@@ -34,7 +35,7 @@ impl Obligations for NodeObligations {
 }
 
 impl quipu_pallet_subnets::Config for Runtime {
-    type WeightInfo = quipu_pallet_subnets::weights::SubstrateWeight<Runtime>;
+    type WeightInfo = weights::quipu_pallet_subnets::WeightInfo<Runtime>;
     type Currency = Balances;
     type Bonds = Staking;
     type OnColdkeySwap = Staking;
@@ -48,7 +49,7 @@ impl quipu_pallet_subnets::Config for Runtime {
 }
 
 impl quipu_pallet_staking::Config for Runtime {
-    type WeightInfo = quipu_pallet_staking::weights::SubstrateWeight<Runtime>;
+    type WeightInfo = weights::quipu_pallet_staking::WeightInfo<Runtime>;
     type Currency = Balances;
     type Nodes = Subnets;
     type OnBondChange = Subnets;
@@ -84,7 +85,7 @@ impl quipu_pallet_inference::Config for Runtime {
     type MaxSeats = ConstU32<MAX_NODES>;
     type MinJobFee = MinJobFee;
     type MaxJobTokens = ConstU32<4_096>;
-    type WeightInfo = quipu_pallet_inference::weights::SubstrateWeight<Runtime>;
+    type WeightInfo = weights::quipu_pallet_inference::WeightInfo<Runtime>;
     #[cfg(feature = "runtime-benchmarks")]
     type BenchmarkHelper = crate::benchmarks::Setup;
 }
