@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use quipu_primitives::{
     views::{JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
-    AccountBytes, Balance, Digest, JobId, SessionId, SubnetId,
+    AccountBytes, Balance, Digest, JobId, NodeId, SessionId, SubnetId,
 };
 use quipu_worker_core::{
     ports::{Call, Chain, ChainError, ChainEvent, Included},
@@ -297,6 +297,10 @@ impl Chain for SubxtChain {
             deadline: job.deadline,
             status: job.status,
         }))
+    }
+
+    async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError> {
+        read(|| self.waiting_jobs(node)).await
     }
 
     async fn quote(

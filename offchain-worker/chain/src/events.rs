@@ -26,6 +26,11 @@ pub(crate) fn known(
         subnets::NodeRegistered => |e| ChainEvent::NodeRegistered { node: e.node, subnet: e.subnet },
         subnets::NodeJoined => |e| ChainEvent::RosterChanged { subnet: e.subnet },
         subnets::NodeLeft => |e| ChainEvent::RosterChanged { subnet: e.subnet },
+        subnets::NodeRemoved => |e| ChainEvent::RosterChanged { subnet: e.subnet },
+        subnets::PriceChanged => |e| ChainEvent::NodeChanged { node: e.node },
+        subnets::HotkeyChanged => |e| ChainEvent::NodeChanged { node: e.node },
+        subnets::ColdkeyChanged => |e| ChainEvent::NodeChanged { node: e.node },
+        subnets::PeerIdChanged => |e| ChainEvent::NodeChanged { node: e.node },
         inference::SessionOpened => |e| ChainEvent::SessionOpened {
             session: e.session,
             subnet: e.subnet,

@@ -4,6 +4,7 @@
 mod adapter;
 mod error;
 mod events;
+mod jobs;
 mod keypair;
 mod ledger;
 mod people;

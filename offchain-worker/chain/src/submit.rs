@@ -74,6 +74,7 @@ fn payload(call: Call) -> AnyCall {
             price,
             profile,
         } => Box::new(tx.subnets().join(node, Static(span), price, profile)),
+        Call::UpdatePrice { node, price } => Box::new(tx.subnets().update_price(node, price)),
         Call::Leave { node } => Box::new(tx.subnets().leave(node)),
         Call::RemoveNode { node } => Box::new(tx.subnets().remove_node(node)),
         Call::Bond { node, amount } => Box::new(tx.staking().bond(node, amount)),

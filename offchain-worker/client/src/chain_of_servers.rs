@@ -5,7 +5,7 @@ use crate::{
     failover::Bans,
     history::{first_difference, History},
     link::{Context, Cut, Link, Server, Task},
-    receipts::Verified,
+    receipts::{ReceiptError, Verified},
     routing::{self, Candidate, Detour, Wish},
 };
 use parking_lot::Mutex;
@@ -18,8 +18,10 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+/// Outputs that did not get to the next server, after which they all go by way of the client.
+const MAX_NOT_HANDED_ON: u32 = 3;
 /// Failures after which a server is not tried again in the session.
 const MAX_STRIKES: u32 = 3;
 
@@ -55,6 +57,14 @@ struct Hop {
     link: Option<Link>,
 }
 
+impl Hop {
+    /// Do its outputs not get to the next server?
+    fn is_cut_off(&self) -> bool {
+        let link = self.link.as_ref();
+        link.is_some_and(|link| link.not_handed_on() >= MAX_NOT_HANDED_ON)
+    }
+}
+
 /// An unbroken run of servers over all blocks, and those that can step in.
 pub(crate) struct ChainOfServers {
     context: Arc<Context>,
@@ -72,6 +82,10 @@ pub(crate) struct ChainOfServers {
     failovers: Vec<FailOver>,
     /// By how much honest replays may differ.
     tolerance: f64,
+    /// May servers hand their outputs on to each other?
+    push: bool,
+    /// Boundaries at which that went wrong: there every output goes by way of the client.
+    relayed: BTreeSet<u16>,
     rng: StdRng,
 }
 
@@ -86,6 +100,7 @@ pub(crate) struct Parts {
     pub wish: Wish,
     pub bans: Arc<Mutex<Bans>>,
     pub tolerance: f64,
+    pub push: bool,
     pub rng: StdRng,
 }
 
@@ -102,6 +117,7 @@ impl ChainOfServers {
             wish,
             bans,
             tolerance,
+            push,
             rng,
         } = parts;
         let opening = primaries
@@ -123,6 +139,8 @@ impl ChainOfServers {
             failures: Vec::new(),
             failovers: Vec::new(),
             tolerance,
+            push,
+            relayed: BTreeSet::new(),
             rng,
         };
         let mut broken = Vec::new();
@@ -139,6 +157,7 @@ impl ChainOfServers {
                 chain.recover(at, error, started).await?;
             }
         }
+        chain.join().await;
         Ok(chain)
     }
 
@@ -154,8 +173,12 @@ impl ChainOfServers {
 
     /// Leads a step through all blocks, and gives the rows that come out. Not cancel-safe.
     pub async fn step(&mut self, input: &Activations) -> Result<Activations, Broken> {
+        if self.hops.iter().any(Hop::is_cut_off) {
+            self.join().await;
+        }
         self.history.begin(input);
-        let mut boundary = 0;
+        // Whether what crossed the boundary was handed on there: nobody does in a replay.
+        let (mut boundary, mut handed_on) = (0, true);
         while boundary < self.blocks {
             let at = self
                 .hops
@@ -163,14 +186,21 @@ impl ChainOfServers {
                 .position(|hop| hop.span.start == boundary)
                 .unwrap_or(0);
             let started = Instant::now();
-            boundary = match self.run(at).await {
+            boundary = match self.run(at, handed_on).await {
                 Ok(rows) => {
+                    handed_on = true;
                     let end = self.hops[at].span.end;
                     self.history.append(end, &rows);
                     self.absorb(at);
                     end
                 }
-                Err(error) => self.recover(at, error, started).await?,
+                Err(error) => {
+                    let error = self.blame(at, error);
+                    let end = self.recover(at, error, started).await?;
+                    handed_on = false;
+                    self.join().await;
+                    end
+                }
             };
         }
         Ok(self
@@ -178,28 +208,89 @@ impl ChainOfServers {
             .activations(self.history.last_step(self.blocks)))
     }
 
-    /// Runs the step through one server.
-    async fn run(&mut self, at: usize) -> Result<Vec<u8>, ServerError> {
+    /// Lets every server hand on to the next one, where that is wanted and not done yet. A server
+    /// that can't be told fails at its next step.
+    async fn join(&mut self) {
+        for at in 1..self.hops.len() {
+            let (before, behind) = self.hops.split_at_mut(at);
+            let (Some(before), Some(behind)) = (before.last_mut(), behind.first_mut()) else {
+                continue;
+            };
+            let (Some(from), Some(to)) = (&mut before.link, &mut behind.link) else {
+                continue;
+            };
+            if from.not_handed_on() >= MAX_NOT_HANDED_ON {
+                self.relayed.insert(before.span.end);
+            }
+            let push = self.push && !self.relayed.contains(&before.span.end);
+            let told = async {
+                to.take_from(push.then_some(before.node)).await?;
+                from.hand_on(push.then(|| to.as_successor())).await
+            };
+            if let Err(error) = told.await {
+                debug!(from = before.node, to = behind.node, %error, "they can't be joined");
+            }
+        }
+    }
+
+    /// What a server did wrong, when its input came from the server before it: what that one told
+    /// us may be something else than what it handed on, and nobody can say which of the two lies.
+    fn blame(&mut self, at: usize, error: ServerError) -> ServerError {
+        let Some((before, behind)) = self.hops.split_at_checked(at) else {
+            return error;
+        };
+        let (Some(before), Some(hop)) = (before.last(), behind.first()) else {
+            return error;
+        };
+        let joined = match (&before.link, &hop.link) {
+            (Some(from), Some(to)) => from.feeds(to),
+            _ => false,
+        };
+        let about_input = match &error {
+            ServerError::Receipt(error) => *error == ReceiptError::Input,
+            ServerError::Refused(refusal) => matches!(
+                refusal.code,
+                RefusalCode::Upstream | RefusalCode::Activations
+            ),
+            _ => false,
+        };
+        if !joined || !about_input {
+            return error;
+        }
+        self.relayed.insert(hop.span.start);
+        ServerError::HandedOn {
+            from: before.node,
+            cause: error.to_string(),
+        }
+    }
+
+    /// Runs the step through one server. `handed_on` tells whether the one before may have given it
+    /// the rows.
+    async fn run(&mut self, at: usize, handed_on: bool) -> Result<Vec<u8>, ServerError> {
+        let (before, behind) = self.hops.split_at_mut(at);
         let Some(Hop {
             span,
             link: Some(link),
             ..
-        }) = self.hops.get_mut(at)
+        }) = behind.first_mut()
         else {
             return Err(ServerError::Forgot { position: 0 });
         };
+        let before = before.last_mut().and_then(|hop| hop.link.as_mut());
+        let before = before.filter(|before| handed_on && before.feeds(link));
         let rows = self.history.last_step(span.start);
         let upstream = self.history.receipts(span.start);
         let steps = [(rows.len() / self.history.row_bytes().max(1)) as u32];
         let cut = Cut::Steps(&steps);
-        link.run(Task {
+        let task = Task {
             rows,
             cut,
             upstream,
             known: &[],
             tolerance: 0.0,
-        })
-        .await
+            complete: false,
+        };
+        link.run(task, before).await
     }
 
     fn absorb(&mut self, at: usize) {
@@ -343,12 +434,13 @@ impl ChainOfServers {
                     &[]
                 },
                 tolerance: self.tolerance,
+                complete: true,
             };
             self.epoch += 1;
             let past = self.past.get(&node).cloned();
             let result = match Link::open(self.context.clone(), server, self.epoch, past).await {
                 Ok(mut link) => {
-                    let result = link.run(task).await;
+                    let result = link.run(task, None).await;
                     hops.push(Hop {
                         node,
                         span,

@@ -191,6 +191,15 @@ pub enum ServerError {
         /// What it holds.
         position: u32,
     },
+    /// It says that its predecessor handed on something else than that told us: one of them lies,
+    /// and nobody can say which.
+    #[error("what node {from} handed on to it is not what that sent us: {cause}")]
+    HandedOn {
+        /// The server before it.
+        from: NodeId,
+        /// What shows it.
+        cause: String,
+    },
     /// It grants too little credit for a step.
     #[error("it grants credit for {0} positions, too little for a step")]
     Credit(u32),

@@ -231,6 +231,7 @@ impl Client {
             wish,
             bans: self.bans.clone(),
             tolerance: tolerance(kernel),
+            push: self.options.push,
             rng,
         };
         let mut answer = Answer {

@@ -14,7 +14,7 @@ use quipu_primitives::{
 };
 use quipu_protocol::{
     limits::MAX_STEP_TOKENS, Activations, ActivationsError, ActivationsHeader, Open, Refusal,
-    RefusalCode, Request, Response, SignedReceipt, Step, VERSION,
+    RefusalCode, Request, Response, SignedReceipt, Step, Successor, VERSION,
 };
 use quipu_worker_core::ports::{PeerError, ServeStream, SharedPeers};
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
@@ -30,6 +30,13 @@ const PIPELINE_STEPS: usize = 32;
 const RESUMES: u32 = 3;
 /// Receipts that may come before the outputs that they are for.
 const MAX_EARLY: usize = 64;
+/// Complete ranges for which a run that continues a sequence does not wait: a server writes to its
+/// disk before it signs, and the next step need not stand still for that. More than the servers'
+/// [`UPSTREAM_SLACK`](quipu_protocol::limits::UPSTREAM_SLACK) would make them refuse.
+const RECEIPT_LAG: usize = 1;
+/// How long a server is given to answer a step that the one before it hands on, until it is sent
+/// again from here: what was handed on may be lost. Early is harmless, it costs bandwidth.
+const HANDED_ON_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server of the session, with all that is needed to reach and check it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +73,8 @@ pub(crate) struct Task<'a> {
     pub known: &'a [u8],
     /// By how much it may differ.
     pub tolerance: f64,
+    /// Must every receipt that is due have come when the run ends? Else the last may come later.
+    pub complete: bool,
 }
 
 /// What all servers of a session share.
@@ -89,8 +98,8 @@ pub(crate) struct Context {
 struct InFlight {
     step: Step,
     bytes: Bytes,
-    /// Its output came already; it is repeated for its receipts.
-    answered: bool,
+    /// Did it go out? Else the server before hands it on.
+    sent: bool,
 }
 
 /// An open stream to a server in one epoch.
@@ -98,13 +107,14 @@ pub(crate) struct Link {
     pub server: Server,
     context: Arc<Context>,
     stream: Box<dyn ServeStream>,
+    /// Responses that came while another server's were awaited.
+    kept: VecDeque<(Response, Option<Activations>)>,
     epoch: u32,
     credit: u32,
     next_step: u32,
     /// Positions sent.
     sent: u32,
     inflight: VecDeque<InFlight>,
-    last: Option<InFlight>,
     input: Boundary,
     output: Boundary,
     /// Complete ranges whose receipts are due.
@@ -116,6 +126,14 @@ pub(crate) struct Link {
     /// Positions of the last voucher that it took.
     accepted: u32,
     resumes: u32,
+    /// Steps that may be answered twice, since they were sent from here and may have been handed on.
+    repeats: u32,
+    /// Who gets its outputs besides us.
+    successor: Option<Successor>,
+    /// Whose outputs it takes as steps.
+    taken_from: Option<NodeId>,
+    /// Last output that did not get to the successor, by its first position, and how many did not.
+    not_handed_on: (Option<u32>, u32),
 }
 
 /// What a server said to an `Open`.
@@ -139,6 +157,7 @@ async fn open(
     context: &Context,
     server: &Server,
     epoch: u32,
+    receipts: u32,
 ) -> Result<(Box<dyn ServeStream>, Opened), ServerError> {
     let signature = {
         let local = context.peers.local();
@@ -155,6 +174,7 @@ async fn open(
         epoch,
         dtype: DType::F32,
         max_positions: context.max_positions,
+        receipts,
         signature,
     });
     let give_up = Instant::now() + context.session_patience;
@@ -194,6 +214,7 @@ fn name(response: &Response) -> &'static str {
         Response::VoucherAccepted { .. } => "a voucher's acceptance",
         Response::Finished { .. } => "a `Finished`",
         Response::Refused(_) => "a refusal",
+        Response::NotHandedOn { .. } => "word of an output that was not handed on",
     }
 }
 
@@ -207,7 +228,8 @@ impl Link {
         epoch: u32,
         before: Option<Verified>,
     ) -> Result<Self, ServerError> {
-        let (stream, opened) = open(&context, &server, epoch).await?;
+        let receipts = before.as_ref().map_or(0, Verified::positions);
+        let (stream, opened) = open(&context, &server, epoch, receipts).await?;
         if opened.position != 0 {
             return Err(ServerError::Unexpected("positions of another epoch"));
         }
@@ -230,18 +252,22 @@ impl Link {
             server,
             context,
             stream,
+            kept: VecDeque::new(),
             epoch,
             credit: opened.credit,
             next_step: 0,
             sent: 0,
             inflight: VecDeque::new(),
-            last: None,
             due: VecDeque::new(),
             early: VecDeque::new(),
             verified: before.unwrap_or_else(|| Verified::new(signatory)),
             upstreamed: 0,
             accepted: 0,
             resumes: 0,
+            repeats: 0,
+            successor: None,
+            taken_from: None,
+            not_handed_on: (None, 0),
         };
         link.repeat_voucher().await?;
         Ok(link)
@@ -266,17 +292,24 @@ impl Link {
     }
 
     /// Runs rows through the server, and gives the rows that come out. Returns when every output
-    /// and every receipt that is due for it has come and been verified.
+    /// has come and, but for a few that may lag, every receipt that is due was verified.
+    ///
+    /// Where `before` hands the rows on to this server, they are not sent again, unless that one
+    /// says that they did not arrive.
     ///
     /// A broken stream is opened again at the same server where that loses nothing. After an error
     /// the link can't be used any more. Not cancel-safe.
-    pub async fn run(&mut self, task: Task<'_>) -> Result<Vec<u8>, ServerError> {
+    pub async fn run(
+        &mut self,
+        task: Task<'_>,
+        mut before: Option<&mut Link>,
+    ) -> Result<Vec<u8>, ServerError> {
         let mut work = Work {
             task,
             outputs: Vec::with_capacity(task.rows.len()),
         };
         loop {
-            match self.drive(&mut work).await {
+            match self.drive(&mut work, before.as_deref_mut()).await {
                 Ok(()) => return Ok(work.outputs),
                 Err(error) if error.is_connection() => self.resume(error).await?,
                 Err(error) => return Err(error),
@@ -284,25 +317,40 @@ impl Link {
         }
     }
 
-    async fn drive(&mut self, work: &mut Work<'_>) -> Result<(), ServerError> {
+    async fn drive(
+        &mut self,
+        work: &mut Work<'_>,
+        mut before: Option<&mut Link>,
+    ) -> Result<(), ServerError> {
         loop {
             while let Some(tokens) = self.next_step(&work.task) {
+                let handed_on = before.is_some();
+                // The server compares the receipts with what comes in. A break here must not cost
+                // the rows, nor hide that the server may have been given them already.
+                if !handed_on {
+                    self.forward(work.task.upstream, self.sent + tokens).await?;
+                }
                 let (now, rest) = work.task.rows.split_at(tokens as usize * self.row());
                 work.task.rows = rest;
                 if let Cut::Steps(steps) = &mut work.task.cut {
                     *steps = steps.get(1..).unwrap_or(&[]);
                 }
-                // The server compares them with what comes in.
-                self.forward(work.task.upstream, self.sent + tokens).await?;
-                self.send_step(tokens, Bytes::copy_from_slice(now)).await?;
+                self.send_step(tokens, Bytes::copy_from_slice(now), handed_on)
+                    .await?;
+                if handed_on {
+                    self.forward(work.task.upstream, self.sent).await?;
+                }
             }
-            if self.inflight.is_empty() && self.due.is_empty() {
-                if work.task.rows.is_empty() {
+            if self.inflight.is_empty() {
+                let lag = if work.task.complete { 0 } else { RECEIPT_LAG };
+                if work.task.rows.is_empty() && self.due.len() <= lag {
                     return self.forward(work.task.upstream, self.sent).await;
                 }
-                return Err(ServerError::Credit(self.room()));
+                if self.due.is_empty() {
+                    return Err(ServerError::Credit(self.room()));
+                }
             }
-            self.advance(work).await?;
+            self.advance(work, before.as_deref_mut()).await?;
             self.pay().await?;
         }
     }
@@ -338,7 +386,12 @@ impl Link {
         self.context.hidden as usize * size_of::<f32>()
     }
 
-    async fn send_step(&mut self, tokens: u32, bytes: Bytes) -> Result<(), ServerError> {
+    async fn send_step(
+        &mut self,
+        tokens: u32,
+        bytes: Bytes,
+        handed_on: bool,
+    ) -> Result<(), ServerError> {
         let header = ActivationsHeader {
             dtype: DType::F32,
             tokens,
@@ -355,10 +408,122 @@ impl Link {
         self.inflight.push_back(InFlight {
             step,
             bytes: bytes.clone(),
-            answered: false,
+            sent: !handed_on,
         });
+        if handed_on {
+            return Ok(());
+        }
+        if self.taken_from.is_some() {
+            // The server before, which failed since, may have handed it on all the same.
+            self.repeats += 1;
+        }
         self.send(Request::Step(step), Some(Activations { header, bytes }))
             .await
+    }
+
+    /// Sends a step that was to be handed on, but did not arrive.
+    async fn bring(&mut self, position: u32) -> Result<(), ServerError> {
+        let missing = self
+            .inflight
+            .iter_mut()
+            .find(|inflight| inflight.step.position == position && !inflight.sent);
+        let Some(InFlight { step, bytes, sent }) = missing else {
+            return Ok(());
+        };
+        *sent = true;
+        self.repeats += 1;
+        let (step, payload) = (
+            *step,
+            Activations {
+                header: step.activations,
+                bytes: bytes.clone(),
+            },
+        );
+        self.send(Request::Step(step), Some(payload)).await
+    }
+
+    /// Who it is to the server before it.
+    pub fn as_successor(&self) -> Successor {
+        Successor {
+            node: self.server.node,
+            epoch: self.epoch,
+        }
+    }
+
+    /// Asks the server to hand its outputs on to `successor` as well.
+    pub async fn hand_on(&mut self, successor: Option<Successor>) -> Result<(), ServerError> {
+        if self.successor == successor {
+            return Ok(());
+        }
+        self.successor = successor;
+        self.not_handed_on = (None, 0);
+        self.send(Request::HandOn(successor), None).await
+    }
+
+    /// Tells the server to take the outputs of `node` as steps.
+    pub async fn take_from(&mut self, node: Option<NodeId>) -> Result<(), ServerError> {
+        if self.taken_from == node {
+            return Ok(());
+        }
+        self.taken_from = node;
+        self.send(Request::TakeFrom(node), None).await
+    }
+
+    /// Does it hand its outputs on to `to`, and does that take them?
+    pub fn feeds(&self, to: &Link) -> bool {
+        self.successor == Some(to.as_successor()) && to.taken_from == Some(self.server.node)
+    }
+
+    /// How many outputs did not get to the successor.
+    pub fn not_handed_on(&self) -> u32 {
+        self.not_handed_on.1
+    }
+
+    /// What the server says next. Cancel-safe.
+    async fn receive(&mut self) -> Result<(Response, Option<Activations>), PeerError> {
+        match self.kept.pop_front() {
+            Some(response) => Ok(response),
+            None => self.stream.receive().await,
+        }
+    }
+
+    /// The first position of a step that was to be handed on and was not answered yet.
+    fn awaited(&self) -> Option<u32> {
+        let waiting = self.inflight.iter().find(|inflight| !inflight.sent);
+        waiting.map(|inflight| inflight.step.position)
+    }
+
+    /// What the server says next, or `None` if the step that `before` was to hand on to it from
+    /// `position` on seems to be lost. What else `before` says is kept for later. Cancel-safe.
+    async fn receive_beside(
+        &mut self,
+        before: &mut Link,
+        position: u32,
+    ) -> Result<Option<(Response, Option<Activations>)>, PeerError> {
+        let patience = sleep(HANDED_ON_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            if before.not_handed_on.0 == Some(position) {
+                return Ok(None);
+            }
+            tokio::select! {
+                response = self.receive() => return response.map(Some),
+                () = &mut patience => {
+                    before.went_missing(position);
+                    return Ok(None);
+                }
+                heard = before.stream.receive(), if before.kept.len() < MAX_EARLY => match heard {
+                    Ok((Response::NotHandedOn { position, .. }, _)) => before.went_missing(position),
+                    Ok(other) => before.kept.push_back(other),
+                    // Told again when its own next response is awaited.
+                    Err(_) => return Ok(None),
+                },
+            }
+        }
+    }
+
+    fn went_missing(&mut self, position: u32) {
+        self.not_handed_on = (Some(position), self.not_handed_on.1 + 1);
     }
 
     async fn send(
@@ -383,21 +548,29 @@ impl Link {
     }
 
     /// Takes one response.
-    async fn advance(&mut self, work: &mut Work<'_>) -> Result<(), ServerError> {
+    async fn advance(
+        &mut self,
+        work: &mut Work<'_>,
+        before: Option<&mut Link>,
+    ) -> Result<(), ServerError> {
         // Receipts are on their way with the output, or do not come at all.
         let limit = match self.inflight.is_empty() {
             true => self.context.open_timeout,
             false => self.context.step_timeout,
         };
-        let (response, payload) = within(limit, self.stream.receive()).await?;
-        match response {
-            Response::Output(step) => self.take_output(step, payload, work)?,
-            Response::Receipt(signed) => {
-                if self.early.len() >= MAX_EARLY {
-                    return Err(ServerError::Unexpected("a receipt"));
+        let (response, payload) = match (before, self.awaited()) {
+            (Some(before), Some(position)) => {
+                match within(limit, self.receive_beside(before, position)).await? {
+                    Some(received) => received,
+                    None => return self.bring(position).await,
                 }
-                self.early.push_back(signed);
             }
+            _ => within(limit, self.receive()).await?,
+        };
+        match response {
+            Response::NotHandedOn { position, .. } => self.went_missing(position),
+            Response::Output(step) => self.take_output(step, payload, work)?,
+            Response::Receipt(signed) => self.take_receipt(signed)?,
             Response::VoucherAccepted { positions } => {
                 self.accepted = self.accepted.max(positions);
             }
@@ -413,6 +586,14 @@ impl Link {
         payload: Option<Activations>,
         work: &mut Work<'_>,
     ) -> Result<(), ServerError> {
+        let answered = self
+            .inflight
+            .front()
+            .map_or(self.next_step, |one| one.step.step);
+        if step.step < answered && self.repeats > 0 {
+            self.repeats -= 1;
+            return Ok(());
+        }
         let sent = self
             .inflight
             .pop_front()
@@ -420,9 +601,6 @@ impl Link {
         let payload = payload.ok_or(ServerError::OtherStep)?;
         if step != sent.step {
             return Err(ServerError::OtherStep);
-        }
-        if sent.answered {
-            return Ok(());
         }
         // What is not finite must not reach the next server, who would get the blame.
         payload.to_f32()?;
@@ -445,10 +623,6 @@ impl Link {
                 .filter(|(given, _)| given.start >= signed),
         );
         work.outputs.extend_from_slice(&payload.bytes);
-        self.last = Some(InFlight {
-            answered: true,
-            ..sent
-        });
         Ok(())
     }
 
@@ -465,10 +639,20 @@ impl Link {
         Ok(given.into_iter().zip(gave).collect())
     }
 
+    /// After a break the same receipt may come twice: with the step that is repeated, and because
+    /// it was missing when the stream opened.
+    fn take_receipt(&mut self, signed: SignedReceipt) -> Result<(), ServerError> {
+        if self.early.contains(&signed) || self.verified.has(&signed.receipt) {
+            return Ok(());
+        }
+        if self.early.len() >= MAX_EARLY {
+            return Err(ServerError::Unexpected("a receipt"));
+        }
+        self.early.push_back(signed);
+        Ok(())
+    }
+
     fn match_receipts(&mut self) -> Result<(), ServerError> {
-        // A step that is repeated after a break brings its receipts again.
-        self.early
-            .retain(|signed| !self.verified.has(&signed.receipt));
         while let (Some((given, gave)), Some(signed)) = (self.due.front(), self.early.front()) {
             self.verified.take(given, gave, signed.clone())?;
             self.due.pop_front();
@@ -512,7 +696,9 @@ impl Link {
         }
         self.resumes += 1;
         debug!(node = self.server.node, %cause, "the stream broke; opening it again");
-        let Ok((stream, opened)) = open(&self.context, &self.server, self.epoch).await else {
+        let receipts = self.verified.positions();
+        let opened = open(&self.context, &self.server, self.epoch, receipts).await;
+        let Ok((stream, opened)) = opened else {
             return Err(cause);
         };
         let before = self.input.position();
@@ -522,20 +708,26 @@ impl Link {
             });
         }
         self.stream = stream;
+        self.kept.clear();
         self.early.clear();
-        if self.inflight.is_empty() && !self.due.is_empty() {
-            self.inflight.extend(self.last.clone());
-        }
         // What was on its way when the stream broke may be lost: a server takes it twice.
         self.upstreamed = 0;
         self.repeat_voucher().await?;
-        if let Some(InFlight { step, bytes, .. }) = self.inflight.front() {
-            let (step, bytes) = (*step, bytes.clone());
-            let payload = Activations {
-                header: step.activations,
-                bytes,
-            };
-            self.send(Request::Step(step), Some(payload)).await?;
+        // A server that restarted with nothing to lose does not know its neighbours any more.
+        if self.taken_from.is_some() {
+            let node = self.taken_from;
+            self.send(Request::TakeFrom(node), None).await?;
+        }
+        if self.successor.is_some() {
+            let successor = self.successor;
+            self.send(Request::HandOn(successor), None).await?;
+        }
+        if let Some(inflight) = self.inflight.front_mut() {
+            inflight.sent = false;
+            let position = inflight.step.position;
+            // Whether it was handed on before the break, nobody tells us any more.
+            self.not_handed_on.0 = Some(position);
+            self.bring(position).await?;
         }
         Ok(())
     }
@@ -547,17 +739,26 @@ impl Link {
         if self.sent == 0 {
             return Ok(());
         }
+        loop {
+            match self.try_finish(upstream).await {
+                Err(error) if error.is_connection() => self.resume(error).await?,
+                finished => return finished,
+            }
+        }
+    }
+
+    /// May be repeated after the stream broke: a server says again what it said at the end.
+    async fn try_finish(&mut self, upstream: &[SignedReceipt]) -> Result<(), ServerError> {
         self.forward(upstream, self.sent).await?;
         if let (Some(given), Some(gave)) = (self.input.cut(), self.output.cut()) {
             self.due.push_back((given, gave));
         }
         self.send(Request::Finish, None).await?;
         let finished = loop {
-            let received = within(self.context.step_timeout, self.stream.receive()).await?;
+            let received = within(self.context.step_timeout, self.receive()).await?;
             match received.0 {
-                Response::Receipt(signed) if self.early.len() < MAX_EARLY => {
-                    self.early.push_back(signed);
-                }
+                Response::NotHandedOn { .. } => {}
+                Response::Receipt(signed) => self.take_receipt(signed)?,
                 Response::VoucherAccepted { positions } => {
                     self.accepted = self.accepted.max(positions);
                 }
@@ -573,10 +774,8 @@ impl Link {
         self.pay().await?;
         let last = self.context.ledger.lock().vouchered(self.server.node);
         while self.accepted < last {
-            match within(self.context.open_timeout, self.stream.receive())
-                .await?
-                .0
-            {
+            match within(self.context.open_timeout, self.receive()).await?.0 {
+                Response::NotHandedOn { .. } => {}
                 Response::VoucherAccepted { positions } => {
                     self.accepted = self.accepted.max(positions);
                 }

@@ -87,6 +87,9 @@ pub struct ClientOptions {
     pub step_timeout: Duration,
     /// How long a failed server is left alone at first.
     pub ban: Duration,
+    /// Lets servers hand their outputs on to each other: one round trip for each token instead of
+    /// one for each server. They come here as well, for checks and fail-over.
+    pub push: bool,
     /// Seed for choices among equal routes; random without.
     pub route_seed: Option<u64>,
 }
@@ -105,6 +108,7 @@ impl Default for ClientOptions {
             session_patience: Duration::from_secs(20),
             step_timeout: limits::STEP_TIMEOUT,
             ban: limits::BAN,
+            push: true,
             route_seed: None,
         }
     }

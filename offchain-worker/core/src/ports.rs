@@ -41,6 +41,13 @@ pub enum Call {
         /// Digest of one of the manifest's profiles.
         profile: Digest,
     },
+    /// `subnets.update_price`, by the hotkey or coldkey of a node with a seat.
+    UpdatePrice {
+        /// The node.
+        node: NodeId,
+        /// Price per position and block from now on. Sessions that are open keep theirs.
+        price: Balance,
+    },
     /// `subnets.leave`, by the hotkey or coldkey.
     Leave {
         /// The node.
@@ -166,10 +173,15 @@ pub enum ChainEvent {
         /// Its subnet.
         subnet: SubnetId,
     },
-    /// The roster of a subnet changed: a seat was taken, changed or left, or keys were swapped.
+    /// The roster of a subnet changed: a seat was taken or left, or a node was removed.
     RosterChanged {
         /// The subnet.
         subnet: SubnetId,
+    },
+    /// A node has another price, hotkey, coldkey or peer id.
+    NodeChanged {
+        /// The node.
+        node: NodeId,
     },
     /// `inference.SessionOpened`.
     SessionOpened {
@@ -275,6 +287,9 @@ impl Classified for ChainError {
     }
 }
 
+/// Most jobs that [`Chain::open_jobs`] looks at, whoever must answer them.
+pub const MAX_JOBS_READ: u64 = 4096;
+
 /// The chain. Reads are of the latest finalised block unless said otherwise.
 #[async_trait]
 pub trait Chain: Send + Sync {
@@ -292,8 +307,11 @@ pub trait Chain: Send + Sync {
     /// A session, as of the best block: a server must know a session that was opened a moment ago.
     async fn session(&self, id: SessionId)
         -> Result<Option<SessionInfo<AccountBytes>>, ChainError>;
-    /// A job.
+    /// A job, as of the best block.
     async fn job(&self, id: JobId) -> Result<Option<JobInfo<AccountBytes>>, ChainError>;
+    /// The jobs that wait for this node's answer, oldest first. Bounded: of a chain with more jobs
+    /// than [`MAX_JOBS_READ`] within one job's deadline, only the latest so many are looked at.
+    async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError>;
     /// What positions cost now.
     async fn quote(
         &self,
@@ -378,6 +396,31 @@ pub trait Compute: Send {
     ) -> Result<Activations, ComputeError>;
     /// Frees a sequence. Unknown ones are ignored.
     fn close(&mut self, id: CacheId);
+    /// What runs several sequences at once, if that gives the same bits.
+    fn batching(&mut self) -> Option<&mut dyn Batching> {
+        None
+    }
+}
+
+/// A span that gives every row the same bits, whatever it is computed together with and however a
+/// step is cut: steps may be put together and cut at will.
+pub trait Batching: Compute {
+    /// As [`Compute::forward`] for each of the steps, whose sequences must differ; the results in
+    /// their order.
+    fn forward_many(&mut self, steps: &[BatchStep]) -> Vec<Result<Activations, ComputeError>>;
+    /// Cuts a sequence back to its first `positions`. Unknown ones are ignored.
+    fn truncate(&mut self, id: CacheId, positions: u32);
+}
+
+/// One sequence's part of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchStep {
+    /// The sequence.
+    pub id: CacheId,
+    /// Position of the first row.
+    pub position: u32,
+    /// `[tokens, hidden]`.
+    pub input: Activations,
 }
 
 // --- peers -------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ mod upstream;
 mod tests;
 
 pub use commit::{Commitments, Mismatch};
-pub use identity::{Identity, Now, Predecessor};
+pub use identity::{Identity, Neighbour, Neighbours, Now};
 pub use lease::{AdmitError, Leases};
 pub use machine::{Effect, Serving};
 pub use open::{check, ValidOpen};

@@ -90,13 +90,18 @@ impl ClientStream {
 fn is_answered(request: &Request) -> bool {
     match request {
         Request::Open(_) | Request::Step(_) | Request::Voucher { .. } | Request::Finish => true,
-        Request::Upstream(_) => false,
+        Request::Upstream(_) | Request::HandOn(_) | Request::TakeFrom(_) | Request::Push(_) => {
+            false
+        }
     }
 }
 
-/// Is it an answer, and no receipt beside one?
+/// Is it an answer, and nothing that comes beside one?
 fn answers(response: &Response) -> bool {
-    !matches!(response, Response::Receipt(_))
+    !matches!(
+        response,
+        Response::Receipt(_) | Response::NotHandedOn { .. }
+    )
 }
 
 #[async_trait]

@@ -75,10 +75,10 @@ impl Activations {
     /// `values` (`[tokens, hidden]`) as `F32`.
     pub fn from_f32(values: &[f32], hidden: u32) -> Result<Self, ActivationsError> {
         let tokens = values.len().checked_div(hidden as usize).unwrap_or(0) as u32;
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let mut bytes = vec![0; size_of_val(values)];
+        for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
         Self::new(
             ActivationsHeader {
                 dtype: DType::F32,

@@ -10,12 +10,14 @@ pub mod message;
 pub use activations::{Activations, ActivationsError, ActivationsHeader};
 pub use announcement::{Announcement, AnnouncementError, ServerState, SignedAnnouncement};
 pub use frame::{Frame, FrameError};
-pub use message::{Open, Refusal, RefusalCode, Request, Response, SignedReceipt, Step};
+pub use message::{
+    Open, Push, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, Successor,
+};
 
 /// Version of everything in this crate. A server refuses an `Open` of another version.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Stream protocol between a client and a server.
-pub const SERVE_PROTOCOL: &str = "/quipu/serve/1";
+pub const SERVE_PROTOCOL: &str = "/quipu/serve/2";
 /// Kademlia's protocol name for the swarm.
 pub const KAD_PROTOCOL: &str = "/quipu/kad/1";
 /// What identify announces.

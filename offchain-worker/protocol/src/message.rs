@@ -32,6 +32,9 @@ pub struct Open {
     pub dtype: DType,
     /// Positions the client means to use: what the server reserves in its cache.
     pub max_positions: u32,
+    /// Positions for which the client holds this server's receipts, in this or an earlier epoch.
+    /// Those that were signed beyond come again after [`Response::Opened`].
+    pub receipts: u32,
     /// The session key's signature over [`quipu_primitives::session::open_payload`].
     pub signature: SignatureBytes,
 }
@@ -47,7 +50,30 @@ pub struct Step {
     pub activations: ActivationsHeader,
 }
 
-/// What a client says. `Step` carries a payload; the others must not.
+/// The server behind this one in a client's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Successor {
+    /// Its node. It must be a server of the session whose span begins where this one's ends.
+    pub node: NodeId,
+    /// The epoch in which the client opened it.
+    pub epoch: u32,
+}
+
+/// Activations that a server hands on to its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Push {
+    /// The session.
+    pub session: SessionId,
+    /// The client's epoch at the successor.
+    pub epoch: u32,
+    /// First position of the payload.
+    pub position: u32,
+    /// Shape of the payload.
+    pub activations: ActivationsHeader,
+}
+
+/// What a client says; `Push` alone is said by a server. `Step` and `Push` carry a payload; the
+/// others must not.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Request {
     /// First on every stream.
@@ -71,6 +97,16 @@ pub enum Request {
     /// cache.
     #[codec(index = 4)]
     Finish,
+    /// Hand every further output on to this server as well, or no more to any. Has no answer.
+    #[codec(index = 5)]
+    HandOn(Option<Successor>),
+    /// Take pushes of this node, a predecessor, as steps; or no more of any. Has no answer.
+    #[codec(index = 6)]
+    TakeFrom(Option<NodeId>),
+    /// Activations from the predecessor, on a stream that it opened for this alone. The output goes
+    /// to the client.
+    #[codec(index = 7)]
+    Push(Push),
 }
 
 /// What a server answers. `Output` carries a payload; the others must not.
@@ -108,6 +144,15 @@ pub enum Response {
     /// The request was not carried out, and nothing changed.
     #[codec(index = 5)]
     Refused(Refusal),
+    /// The activations from this position on did not get to the successor: the client brings them
+    /// itself. Goes from the successor to the server that pushed, and from that to the client.
+    #[codec(index = 6)]
+    NotHandedOn {
+        /// The session.
+        session: SessionId,
+        /// First position.
+        position: u32,
+    },
 }
 
 /// Why a server did not do what it was asked.
@@ -212,6 +257,7 @@ impl Request {
     pub fn payload(&self) -> Option<ActivationsHeader> {
         match self {
             Request::Step(step) => Some(step.activations),
+            Request::Push(push) => Some(push.activations),
             _ => None,
         }
     }

@@ -55,6 +55,7 @@ struct State {
     next_job: JobId,
     calls: Vec<(AccountBytes, Call)>,
     fail_next: Vec<ChainError>,
+    lose_next: bool,
     subscribers: Vec<mpsc::UnboundedSender<ChainEvent>>,
 }
 
@@ -121,6 +122,7 @@ impl State {
                 price,
                 profile,
             } => self.join(who, node, span, price, profile),
+            Call::UpdatePrice { node, price } => self.update_price(who, node, price),
             Call::Leave { node } => self.leave(who, node),
             Call::RemoveNode { node } => self.remove_node(who, node),
             Call::Bond { node, amount } => self.bond(who, node, amount),
@@ -218,6 +220,30 @@ impl FakeChain {
         self.state().fail_next.insert(0, error);
     }
 
+    /// The next submission takes effect, and its sender hears that the connection broke.
+    pub fn lose_next_answer(&self) {
+        self.state().lose_next = true;
+    }
+
+    /// Changes a node as a call of its owner would that workers do not make, such as one that swaps
+    /// a key. Makes a block.
+    pub fn change_node(&self, id: NodeId, change: impl FnOnce(&mut NodeInfo<AccountBytes>)) {
+        let mut state = self.state();
+        let mut events = state.next_block();
+        state
+            .nodes
+            .get_mut(&id)
+            .map(change)
+            .expect("there is such a node");
+        events.push(ChainEvent::NodeChanged { node: id });
+        state.finalize(&events);
+    }
+
+    /// Ends the streams of events, as an adapter does that lost its connection for good.
+    pub fn end_events(&self) {
+        self.state().subscribers.clear();
+    }
+
     /// How many of those failures are still to come.
     pub fn failures_left(&self) -> usize {
         self.state().fail_next.len()
@@ -250,6 +276,9 @@ impl FakeChain {
         }
         state.finalize(&events);
         let number = state.block;
+        if std::mem::take(&mut state.lose_next) {
+            return Err(ChainError::Unreachable("the answer is lost".into()));
+        }
         outcome.map(|events| Included {
             number,
             hash: block_hash(number),
@@ -288,6 +317,10 @@ impl Chain for FakeChain {
 
     async fn job(&self, id: JobId) -> Result<Option<JobInfo<AccountBytes>>, ChainError> {
         self.read(|state| state.jobs.get(&id).map(|job| job.info.clone()))
+    }
+
+    async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError> {
+        self.read(|state| state.open_jobs(node))
     }
 
     async fn quote(

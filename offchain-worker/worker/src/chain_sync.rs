@@ -4,12 +4,13 @@ use crate::redeem::Book;
 use futures::StreamExt;
 use quipu_primitives::{views::NodeInfo, AccountBytes, JobId, NodeId, SubnetId};
 use quipu_worker_core::ports::{ChainError, ChainEvent, SharedChain};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-/// Jobs that wait to be begun. Further ones are dropped: their fee goes back to who asked.
+/// Jobs that wait to be begun. Further ones are left on the chain until there is room; the fee of
+/// one that its deadline overtakes goes back to who asked.
 pub const JOB_QUEUE: usize = 16;
 /// Pause before the events are asked for again, should they ever end.
 const RESUBSCRIBE: Duration = Duration::from_secs(2);
@@ -35,10 +36,23 @@ pub struct ChainSync {
     jobs: mpsc::Sender<JobId>,
     block: watch::Sender<u32>,
     roster: watch::Sender<Roster>,
+    /// Open jobs that were handed on. As many as the chain has assigned to us and not closed.
+    handed: BTreeSet<JobId>,
+    behind: Behind,
+}
+
+/// What is older than the last event.
+#[derive(Clone, Copy, Debug, Default)]
+struct Behind {
+    /// The roster could not be read.
+    roster: bool,
+    /// The open jobs could not be read, or not all found room.
+    jobs: bool,
 }
 
 impl ChainSync {
-    /// Reads where the chain is. Gives, with the view, the jobs that will be assigned to `node`.
+    /// Reads where the chain is. Gives, with the view, the jobs that wait for `node`'s
+    /// answer, once [`ChainSync::run`] finds them.
     pub async fn start(
         chain: SharedChain,
         subnet: SubnetId,
@@ -60,16 +74,21 @@ impl ChainSync {
             jobs,
             block,
             roster,
+            handed: BTreeSet::new(),
+            behind: Behind::default(),
         };
         Ok((sync, view, job_queue))
     }
 
     /// Follows the chain until `stop`. Reconnecting is the adapter's work; nothing is lost by it.
-    pub async fn run(self, stop: CancellationToken) {
+    /// What happened while nobody followed is read from the chain's state.
+    pub async fn run(mut self, stop: CancellationToken) {
         let follow = async {
             loop {
                 match self.chain.events().await {
                     Ok(mut events) => {
+                        // What the state shows and the events repeat is recognised.
+                        self.catch_up().await;
                         while let Some(event) = events.next().await {
                             self.handle(event).await;
                         }
@@ -86,28 +105,84 @@ impl ChainSync {
         }
     }
 
-    async fn handle(&self, event: ChainEvent) {
+    async fn handle(&mut self, event: ChainEvent) {
         match event {
             ChainEvent::Finalized { number, .. } => {
                 self.block.send_replace(number);
-            }
-            ChainEvent::RosterChanged { subnet } if subnet == self.subnet => {
-                match self.chain.roster(subnet).await {
-                    Ok(roster) => {
-                        self.roster.send_replace(Arc::new(roster));
-                    }
-                    Err(error) => warn!(%error, "the roster can't be read; the old one stays"),
+                if self.behind.roster {
+                    self.read_roster().await;
+                }
+                if self.behind.jobs && self.jobs.capacity() > 0 {
+                    self.read_jobs().await;
                 }
             }
+            ChainEvent::RosterChanged { subnet } if subnet == self.subnet => {
+                self.read_roster().await;
+            }
+            ChainEvent::NodeChanged { node } if self.knows(node) => self.read_roster().await,
             ChainEvent::SessionSettling { session } | ChainEvent::SessionClosed { session, .. } => {
                 self.book.touch(session);
             }
-            ChainEvent::JobRequested { job, node, .. } if node == self.node => {
-                if self.jobs.try_send(job).is_err() {
-                    warn!(job, "too many jobs wait; this one is left to its deadline");
-                }
+            ChainEvent::JobRequested { job, node, .. } if node == self.node => self.hand_on(job),
+            ChainEvent::JobDone { job } | ChainEvent::JobRefunded { job } => {
+                self.handed.remove(&job);
             }
             other => debug!(?other, "nothing to do"),
         }
     }
+
+    fn knows(&self, node: NodeId) -> bool {
+        self.roster.borrow().iter().any(|info| info.id == node)
+    }
+
+    /// Reads from the chain's state what events told while nobody followed them.
+    async fn catch_up(&mut self) {
+        self.read_roster().await;
+        self.read_jobs().await;
+    }
+
+    async fn read_roster(&mut self) {
+        let read = self.chain.roster(self.subnet).await;
+        self.behind.roster = read.is_err();
+        match read {
+            Ok(roster) => {
+                self.roster.send_replace(Arc::new(roster));
+            }
+            Err(error) => warn!(%error, "the roster can't be read; the old one stays for a block"),
+        }
+    }
+
+    /// Hands on the jobs that were assigned before we followed, or that found no room.
+    async fn read_jobs(&mut self) {
+        let read = self.chain.open_jobs(self.node).await;
+        self.behind.jobs = read.is_err();
+        match read {
+            Ok(open) => {
+                self.handed.retain(|job| open.contains(job));
+                for job in open {
+                    self.hand_on(job);
+                }
+            }
+            Err(error) => warn!(%error, "the open jobs can't be read; tried again with a block"),
+        }
+    }
+
+    /// Hands a job on, if it was not before.
+    fn hand_on(&mut self, job: JobId) {
+        if self.handed.contains(&job) {
+            return;
+        }
+        match self.jobs.try_send(job) {
+            Ok(()) => {
+                self.handed.insert(job);
+            }
+            Err(_) => {
+                debug!(job, "too many jobs wait; it is taken up when there is room");
+                self.behind.jobs = true;
+            }
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

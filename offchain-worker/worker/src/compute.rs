@@ -1,9 +1,12 @@
-//! The loaded span: behind core's port, on a thread of its own, measured.
+//! The loaded span: behind core's port, on a thread of its own, scheduled, measured.
 
+mod exact;
 mod measure;
+mod schedule;
 mod span;
 mod thread;
 
+pub use exact::ExactCompute;
 pub use measure::{measure, Rates};
 pub use span::SpanCompute;
 pub use thread::{ComputeHandle, ComputeThread};

@@ -16,7 +16,9 @@ use quipu_network::Multiaddr;
 use quipu_primitives::{Balance, Digest, Span, SubnetId};
 use std::{
     net::SocketAddr,
+    num::NonZero,
     path::{Path, PathBuf},
+    thread,
 };
 
 /// Positions that the cache holds unless told otherwise.
@@ -65,6 +67,8 @@ pub struct ValidConfig {
     pub base_path: PathBuf,
     /// Positions that the cache holds, over all sessions.
     pub kv_positions: u32,
+    /// Threads that compute.
+    pub threads: usize,
     /// Give the seat back when leaving.
     pub leave_on_exit: bool,
 }
@@ -109,6 +113,11 @@ impl ServeArgs {
         if kv_positions == 0 {
             return Err(ConfigError::NoCache);
         }
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = self.threads.unwrap_or_else(cores);
+        if threads == 0 {
+            return Err(ConfigError::NoThreads);
+        }
         let model = self.model.ok_or(missing("model PATH"))?;
         if !model.exists() {
             return Err(ConfigError::NoModel(model));
@@ -130,6 +139,7 @@ impl ServeArgs {
             metrics: self.metrics,
             base_path: self.base_path.ok_or(missing("base-path DIR"))?,
             kv_positions,
+            threads,
             leave_on_exit: self.leave_on_exit,
         })
     }

@@ -1,5 +1,10 @@
 //! A worker at work: everything that runs between taking the seat and giving it back.
 
+mod balance;
+mod seat;
+
+pub use balance::{random_pause, Balancing, Pause};
+
 use crate::{
     announce::{Announcing, UnixClock},
     chain_sync::{ChainSync, ChainView},
@@ -11,14 +16,17 @@ use crate::{
     serve::{accept, Clock, Journals, Server, ServerParts},
     telemetry::{self, Health, Metrics},
 };
+use balance::Lookout;
 use prometheus_client::registry::Registry;
-use quipu_primitives::{Balance, JobId};
+use quipu_primitives::{Balance, JobId, Span};
 use quipu_protocol::{limits::LEASE, ServerState};
 use quipu_worker_core::{
-    ports::{Announcer, Call, Compute, Incoming, SharedChain, SharedJobRunner},
+    placement::Resolve,
+    ports::{Announcer, Call, Compute, Incoming, SharedChain, SharedJobRunner, SharedPeers},
     serve::Identity,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use seat::SeatWatch;
+use std::{future::Future, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -35,6 +43,8 @@ pub const SESSION_PATIENCE: Duration = Duration::from_secs(8);
 pub struct Parts {
     /// The chain.
     pub chain: SharedChain,
+    /// How it reaches other servers.
+    pub peers: SharedPeers,
     /// Follows it; with what it knows already, and the jobs that it will find.
     pub sync: (ChainSync, ChainView, mpsc::Receiver<JobId>),
     /// The vouchers, shared with `sync`.
@@ -67,6 +77,8 @@ pub struct Parts {
     pub leave_on_exit: bool,
     /// What operators see, and where.
     pub metrics: Metrics,
+    /// How it finds blocks that need it more. Without it, it stays on those that it has.
+    pub balancing: Option<Balancing>,
     /// Where metrics and health are served.
     pub endpoint: Option<(TcpListener, Registry)>,
 }
@@ -80,8 +92,18 @@ pub struct Stop {
     pub now: CancellationToken,
 }
 
-/// Serves until it is stopped, or until something fails that it can't do without.
-pub async fn run(parts: Parts, stop: Stop) -> Result<(), WorkerError> {
+/// How a worker ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// It gave its seat back, and ended what ran, to serve these blocks instead: start it again.
+    Move(Span),
+}
+
+/// Serves until it is stopped, until other blocks need it more, or until something fails that it
+/// can't do without.
+pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
     let Parts {
         chain,
         sync: (sync, view, job_queue),
@@ -100,6 +122,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<(), WorkerError> {
     let server_parts = ServerParts {
         me: me.clone(),
         chain: chain.clone(),
+        peers: parts.peers,
         compute: compute.clone(),
         journals,
         book: book.clone(),
@@ -164,7 +187,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<(), WorkerError> {
     let seated = take_seat(&*chain, &*me.signer, span, parts.price, profile).await;
     let result = match seated {
         Err(error) => Err(error),
-        Ok(()) => {
+        Ok(since) => {
             if let Some((runner, folder)) = parts.jobs {
                 let folder = JobFolder::open(&folder)
                     .map_err(WorkerError::io("the folder of the jobs can't be used"))?;
@@ -182,8 +205,33 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<(), WorkerError> {
             state.send_replace(ServerState::Online);
             info!(node = me.node, %span, "serving");
             let serving = tokio::spawn(accept(server.clone(), parts.incoming, quit.clone()));
-            let ended = wait(&server, &state, &compute, serving, &stop, parts.drain).await;
-            if parts.leave_on_exit {
+            let watch = SeatWatch {
+                chain: chain.clone(),
+                me: me.clone(),
+                price: parts.price,
+                view: view.clone(),
+                since,
+            };
+            let lookout = parts.balancing.map(|balancing| Lookout {
+                balancing,
+                me: me.clone(),
+                rates: parts.rates,
+                view: view.clone(),
+                resolve: Resolve::default(),
+            });
+            let mut attended = Attended {
+                chain: &chain,
+                me: &me,
+                view: &view,
+                server: &server,
+                state: &state,
+                compute: &compute,
+                stop: &stop,
+                drain: parts.drain,
+                has_seat: true,
+            };
+            let ended = attended.wait(serving, watch.lost(), lookout).await;
+            if parts.leave_on_exit && attended.has_seat {
                 leave(&chain, &me).await;
             }
             ended
@@ -203,41 +251,131 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<(), WorkerError> {
     result
 }
 
-/// Waits for the end, and drains if it comes gently.
-async fn wait(
-    server: &Arc<Server>,
-    state: &watch::Sender<ServerState>,
-    compute: &ComputeHandle,
-    mut serving: tokio::task::JoinHandle<()>,
-    stop: &Stop,
+/// What decides how long a worker serves.
+struct Attended<'a> {
+    chain: &'a SharedChain,
+    me: &'a Identity,
+    view: &'a ChainView,
+    server: &'a Arc<Server>,
+    state: &'a watch::Sender<ServerState>,
+    compute: &'a ComputeHandle,
+    stop: &'a Stop,
     drain: Duration,
-) -> Result<(), WorkerError> {
-    tokio::select! {
-        _ = stop.now.cancelled() => return Ok(()),
-        _ = stop.gently.cancelled() => {}
-        _ = compute.gone() => return Err(WorkerError::ComputeEnded),
-        _ = &mut serving => return Err(WorkerError::NetworkEnded),
-    }
-    server.drain();
-    state.send_replace(ServerState::Draining);
-    info!("leaving: waiting for the sessions that run");
-    tokio::select! {
-        _ = stop.now.cancelled() => warn!("told to stop at once"),
-        _ = server.idle() => info!("no session runs any more"),
-        _ = tokio::time::sleep(drain) => warn!(?drain, "some sessions still run; leaving anyway"),
-        _ = compute.gone() => return Err(WorkerError::ComputeEnded),
-    }
-    Ok(())
+    /// Is there a seat to give back?
+    has_seat: bool,
 }
 
-/// Gives the seat back. A worker that can't leaves anyway.
-async fn leave(chain: &SharedChain, me: &Identity) {
+impl Attended<'_> {
+    /// Waits for the end, and drains unless it comes at once. `lost` ends when the seat is lost.
+    async fn wait(
+        &mut self,
+        mut serving: tokio::task::JoinHandle<()>,
+        lost: impl Future<Output = WorkerError>,
+        mut lookout: Option<Lookout>,
+    ) -> Result<Ended, WorkerError> {
+        let mut lost = pin!(lost);
+        loop {
+            let wanted = async {
+                match &mut lookout {
+                    Some(lookout) => lookout.wanted().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let to = tokio::select! {
+                _ = self.stop.now.cancelled() => return Ok(Ended::Stopped),
+                _ = self.stop.gently.cancelled() => {
+                    self.begin_drain();
+                    self.drained().await?;
+                    return Ok(Ended::Stopped);
+                }
+                _ = self.compute.gone() => return Err(WorkerError::ComputeEnded),
+                _ = &mut serving => return Err(WorkerError::NetworkEnded),
+                error = &mut lost => {
+                    error!(%error, "the worker can't go on");
+                    self.has_seat = false;
+                    self.begin_drain();
+                    self.drained().await?;
+                    return Err(error);
+                }
+                to = wanted => to,
+            };
+            // From now on the chain names us in no new session, and gives us no new job.
+            let Some(left) = leave(self.chain, self.me).await else {
+                continue;
+            };
+            self.has_seat = false;
+            info!(from = %self.me.span, %to, "moving to other blocks");
+            self.begin_drain();
+            return self.move_out(&mut serving, lookout, left, to).await;
+        }
+    }
+
+    fn begin_drain(&self) {
+        self.server.drain();
+        self.state.send_replace(ServerState::Draining);
+        info!("leaving: waiting for the sessions that run");
+    }
+
+    /// Waits until no session runs, for as long as a worker may that was told to stop.
+    async fn drained(&self) -> Result<(), WorkerError> {
+        let drain = self.drain;
+        tokio::select! {
+            _ = self.stop.now.cancelled() => warn!("told to stop at once"),
+            _ = self.server.idle() => info!("no session runs any more"),
+            _ = tokio::time::sleep(drain) => warn!(?drain, "some sessions still run; leaving anyway"),
+            _ = self.compute.gone() => return Err(WorkerError::ComputeEnded),
+        }
+        Ok(())
+    }
+
+    /// Waits for every session, however long it takes, and for the block `left` in which the seat
+    /// was given back. Then looks anew where to go: others may have moved meanwhile.
+    async fn move_out(
+        &self,
+        serving: &mut tokio::task::JoinHandle<()>,
+        lookout: Option<Lookout>,
+        left: u32,
+        to: Span,
+    ) -> Result<Ended, WorkerError> {
+        let mut block = self.view.block.clone();
+        let over = async {
+            self.server.idle().await;
+            // It fails only once nobody follows the chain any more: then the worker ends.
+            let _ = block.wait_for(|block| *block >= left).await;
+        };
+        tokio::select! {
+            _ = self.stop.now.cancelled() => return Ok(Ended::Stopped),
+            _ = self.stop.gently.cancelled() => {
+                self.drained().await?;
+                return Ok(Ended::Stopped);
+            }
+            _ = self.compute.gone() => return Err(WorkerError::ComputeEnded),
+            _ = serving => return Err(WorkerError::NetworkEnded),
+            () = over => {}
+        }
+        let roster = self.view.roster.borrow().clone();
+        let found = match &lookout {
+            Some(lookout) => lookout.place(&roster).await,
+            None => None,
+        };
+        Ok(Ended::Move(found.unwrap_or(to)))
+    }
+}
+
+/// Gives the seat back, and says in which block. A worker that can't leaves anyway.
+async fn leave(chain: &SharedChain, me: &Identity) -> Option<u32> {
     match chain
         .submit(&*me.signer, Call::Leave { node: me.node })
         .await
     {
-        Ok(included) => info!(block = included.number, "seat given back"),
-        Err(error) => warn!(%error, "the seat can't be given back"),
+        Ok(included) => {
+            info!(block = included.number, "seat given back");
+            Some(included.number)
+        }
+        Err(error) => {
+            warn!(%error, "the seat can't be given back");
+            None
+        }
     }
 }
 

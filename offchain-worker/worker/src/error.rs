@@ -31,7 +31,7 @@ pub enum WorkerError {
          coldkey, and bond for it"
     )]
     NotRegistered {
-        /// The hotkey.
+        /// The hotkey, in SS58.
         hotkey: String,
         /// The subnet to register in.
         subnet: SubnetId,
@@ -42,7 +42,7 @@ pub enum WorkerError {
     /// The hotkey's node is in another subnet.
     #[error("hotkey {hotkey} signs for node {node} of subnet {found}, not of subnet {wanted}")]
     OtherSubnet {
-        /// The hotkey.
+        /// The hotkey, in SS58.
         hotkey: String,
         /// Its node.
         node: NodeId,
@@ -113,6 +113,42 @@ pub enum WorkerError {
         span: Span,
         /// What the chain said.
         source: ChainError,
+    },
+    /// The seat was taken from a node that served.
+    #[error(
+        "node {node} lost its seat for blocks {span}: its owner gave it back, or its bond of {bonded} \
+         became too little; start the worker again to take it anew, after `quipu node bond --node \
+         {node}` if it is the bond"
+    )]
+    SeatLost {
+        /// The node.
+        node: NodeId,
+        /// The blocks that it served.
+        span: Span,
+        /// What is bonded now.
+        bonded: u128,
+    },
+    /// The node's seat is for something else now.
+    #[error(
+        "node {node} has a seat for blocks {found} now, where this worker serves {span}: somebody \
+         else took it with the node's hotkey or coldkey; start the worker again to change it back"
+    )]
+    SeatChanged {
+        /// The node.
+        node: NodeId,
+        /// The blocks that this worker serves.
+        span: Span,
+        /// The blocks of the seat.
+        found: Span,
+    },
+    /// The node is found under another peer id.
+    #[error(
+        "node {node} is registered with another peer id now, so that no client finds this worker: \
+         stop the other worker, or register this one's id again"
+    )]
+    PeerChanged {
+        /// The node.
+        node: NodeId,
     },
     /// The blocks can't be loaded.
     #[error("the blocks can't be loaded: {0}")]

@@ -4,17 +4,17 @@
 use crate::{
     config::{Blocks, MEMORY_RESERVE},
     error::WorkerError,
-    model,
+    model::{self, ModelMismatch},
 };
 use futures::StreamExt;
 use quipu_chain::show_account;
 use quipu_engine::Model;
 use quipu_primitives::{
     views::{NodeInfo, SubnetInfo},
-    AccountBytes, Balance, DType, Digest, Kernel, Manifest, Span, SubnetId,
+    AccountBytes, Balance, DType, Digest, Kernel, Manifest, NumericProfile, Span, SubnetId,
 };
 use quipu_worker_core::{
-    placement::{choose, Memory},
+    placement::{choose, Memory, Server},
     ports::{Call, Chain, ChainError, ChainEvent},
     Signer,
 };
@@ -30,8 +30,8 @@ pub struct Place {
     pub subnet: SubnetInfo<AccountBytes>,
     /// The blocks that it will serve.
     pub span: Span,
-    /// Digest of the profile that it computes with.
-    pub profile: Digest,
+    /// The profile that it computes with.
+    pub profile: NumericProfile,
 }
 
 /// Finds the node of the hotkey and the blocks to serve, and compares the model with the manifest.
@@ -68,14 +68,8 @@ pub async fn find_place(
         Blocks::Span(span) => span,
         Blocks::Fit { memory } => {
             let roster = chain.roster(wanted).await?;
-            fit(
-                &subnet.manifest,
-                &node,
-                &roster,
-                &model,
-                memory,
-                kv_positions,
-            )?
+            let memory = memory_of(&model, profile.kernel, memory, kv_positions)?;
+            fit(&subnet.manifest, &node, &roster, memory)?
         }
     };
     let error = |error| WorkerError::Span { span, error };
@@ -95,14 +89,40 @@ pub async fn find_place(
     })
 }
 
-/// The first of the manifest's profiles that the CPU backend has.
-fn profile(manifest: &Manifest) -> Option<Digest> {
-    let ours = manifest.profiles.iter().find(|profile| {
-        profile.kernel == Kernel::FlexF32
+/// The first of the manifest's profiles that this worker computes: the order is the creator's wish.
+fn profile(manifest: &Manifest) -> Option<NumericProfile> {
+    let mut profiles = manifest.profiles.iter();
+    let ours = profiles.find(|profile| {
+        matches!(profile.kernel, Kernel::ReproducibleV1 | Kernel::FlexF32)
             && profile.activations == DType::F32
             && profile.kv == DType::F32
     });
-    ours.map(|profile| profile.digest())
+    ours.cloned()
+}
+
+/// What the model's blocks take of `total` bytes on such kernels, with caches for `kv_positions`.
+pub fn memory_of(
+    model: &Model,
+    kernel: Kernel,
+    total: u64,
+    kv_positions: u32,
+) -> Result<Memory, WorkerError> {
+    let config = model.config();
+    let each = config.kv_bytes_per_token_and_block() as u64;
+    let block = match kernel {
+        // Weights stay as they are stored.
+        Kernel::ReproducibleV1 => (0..config.blocks)
+            .map(|block| model.stored_block_bytes(block))
+            .try_fold(0, |most, bytes| bytes.map(|bytes| bytes.max(most)))
+            .map_err(ModelMismatch::from)?,
+        _ => config.block_parameters() as u64 * size_of::<f32>() as u64,
+    };
+    Ok(Memory {
+        total,
+        reserve: MEMORY_RESERVE,
+        block,
+        cache: each.saturating_mul(u64::from(kv_positions)),
+    })
 }
 
 /// As many blocks as fit, where they are needed. A seat that the node has, and that fits, is kept.
@@ -110,29 +130,19 @@ fn fit(
     manifest: &Manifest,
     node: &NodeInfo<AccountBytes>,
     roster: &[NodeInfo<AccountBytes>],
-    model: &Model,
-    total: u64,
-    kv_positions: u32,
+    memory: Memory,
 ) -> Result<Span, WorkerError> {
-    let config = model.config();
-    let each = config.kv_bytes_per_token_and_block() as u64;
-    let memory = Memory {
-        total,
-        reserve: MEMORY_RESERVE,
-        block: config.block_parameters() as u64 * size_of::<f32>() as u64,
-        cache: each.saturating_mul(u64::from(kv_positions)),
-    };
     let most = memory.blocks();
     if let Some(seat) = node.seat.as_ref().filter(|seat| seat.span.len() <= most) {
         return Ok(seat.span);
     }
     let others = roster.iter().filter(|other| other.id != node.id);
-    let seats: Vec<Span> = others
+    let servers: Vec<Server> = others
         .filter_map(|other| other.seat.as_ref())
-        .map(|seat| seat.span)
+        .map(|seat| Server::unmeasured(seat.span))
         .collect();
-    choose(manifest.config.blocks, &seats, most).ok_or(WorkerError::NothingFits {
-        memory: total,
+    choose(manifest.config.blocks, &servers, most).ok_or(WorkerError::NothingFits {
+        memory: memory.total,
         block: memory.block.saturating_add(memory.cache),
         reserve: memory.reserve,
     })
@@ -162,7 +172,8 @@ pub fn check_peer(
 /// How often [`take_seat`] looks again when what it saw was not the chain's latest state.
 const LOOKS: u32 = 5;
 
-/// Takes the seat on chain, unless the node has just that one.
+/// Takes the seat on chain, unless the node has just that one, and gives the block that has it. Of
+/// a seat that has another price only the price is changed.
 ///
 /// What is read is final, what is submitted meets the best block: a worker that restarts soon after
 /// it took or gave back a seat sees the state before. Then it waits for the next final block and
@@ -173,7 +184,7 @@ pub async fn take_seat(
     span: Span,
     price: Balance,
     profile: Digest,
-) -> Result<(), WorkerError> {
+) -> Result<u32, WorkerError> {
     let mut looks = LOOKS;
     loop {
         looks -= 1;
@@ -205,7 +216,7 @@ async fn try_take_seat(
     span: Span,
     price: Balance,
     profile: Digest,
-) -> Result<(), WorkerError> {
+) -> Result<u32, WorkerError> {
     let account = hotkey.public();
     let node = chain.node_of_hotkey(account).await?;
     let node = node.ok_or_else(|| WorkerError::Removed(show_account(&account)))?;
@@ -222,9 +233,21 @@ async fn try_take_seat(
         },
     };
     if let Some(seat) = &node.seat {
-        if (seat.span, seat.price, seat.profile) == (span, price, profile) {
-            info!(node = id, %span, "the seat is taken already");
-            return Ok(());
+        if (seat.span, seat.profile) == (span, profile) {
+            if seat.price == price {
+                info!(node = id, %span, "the seat is taken already");
+                return Ok(chain.finalized().await?);
+            }
+            let change = Call::UpdatePrice { node: id, price };
+            let included = chain.submit(hotkey, change).await.map_err(&no_seat)?;
+            info!(
+                node = id,
+                old = seat.price,
+                price,
+                block = included.number,
+                "price changed"
+            );
+            return Ok(included.number);
         }
         info!(node = id, old = %seat.span, "giving the old seat back");
         let leave = Call::Leave { node: id };
@@ -238,7 +261,7 @@ async fn try_take_seat(
     };
     let included = chain.submit(hotkey, join).await.map_err(&no_seat)?;
     info!(node = id, %span, block = included.number, "seat taken");
-    Ok(())
+    Ok(included.number)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //!
 //! One task for each stream; it takes the session's lock for a request at a time and holds it while
 //! the span computes, so that a session never has two requests under way. A new stream of the same
-//! session takes over from the old one.
+//! session takes over from the old one. What another server pushes for a session is put into the
+//! inbox of the task that speaks for it: one task alone writes to the client.
 
 mod journal;
+mod outlets;
 mod registry;
 mod server;
 mod stream;

@@ -2,13 +2,13 @@
 
 use crate::{
     chain_sync::ChainSync,
-    compute::{measure, Rates, SpanCompute},
+    compute::{measure, ExactCompute, Rates, SpanCompute},
     config::{Blocks, Command, ValidConfig},
-    daemon::{self, Parts, Stop, SESSION_PATIENCE},
+    daemon::{self, random_pause, Balancing, Ended, Parts, Stop, SESSION_PATIENCE},
     error::WorkerError,
     model::{self, ModelMismatch},
     net::{with_ourselves, NetworkAnnouncer, RosterKeys},
-    preflight::{check_peer, find_place, Place},
+    preflight::{check_peer, find_place, memory_of, Place},
     redeem::Book,
     runner::SwarmRunner,
     telemetry::{self, Metrics},
@@ -17,8 +17,10 @@ use prometheus_client::registry::Registry;
 use quipu_chain::{connect, ConnectOptions};
 use quipu_engine::{backend::FlexDevice, CpuSpan, Model};
 use quipu_network::{
-    load_or_create_key, system_clock, Network, NetworkConfig, NetworkMetrics, PeerId, Role,
+    load_or_create_key, system_clock, Network, NetworkConfig, NetworkHandle, NetworkMetrics,
+    PeerId, Role,
 };
+use quipu_primitives::Kernel;
 use quipu_protocol::limits::DRAIN;
 use quipu_worker_core::{
     ports::{Compute, SharedChain},
@@ -70,19 +72,31 @@ async fn blocking<T: Send + 'static>(
         .map_err(WorkerError::io(what))?
 }
 
-/// Serves until it is stopped.
+/// Serves until it is stopped; on other blocks when they need it more.
 pub async fn serve(config: ValidConfig, stop: Stop) -> Result<(), WorkerError> {
-    let parts = tokio::select! {
-        // Nothing was begun that would have to be ended.
-        _ = stop.gently.cancelled() => return Ok(()),
-        _ = stop.now.cancelled() => return Ok(()),
-        parts = prepare(config) => parts?,
-    };
-    daemon::run(parts, stop).await
+    let mut blocks = config.blocks;
+    loop {
+        let (parts, network) = tokio::select! {
+            // Nothing was begun that would have to be ended.
+            _ = stop.gently.cancelled() => return Ok(()),
+            _ = stop.now.cancelled() => return Ok(()),
+            prepared = prepare(&config, blocks) => prepared?,
+        };
+        let ended = daemon::run(parts, stop.clone()).await;
+        network.shutdown().await;
+        match ended? {
+            Ended::Stopped => return Ok(()),
+            Ended::Move(span) => blocks = Blocks::Span(span),
+        }
+    }
 }
 
-/// Everything up to the seat: model, chain, node, weights, network.
-async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
+/// Everything up to the seat: model, chain, node, weights, network. `blocks` are those of the
+/// configuration, or those that were chosen since.
+async fn prepare(
+    config: &ValidConfig,
+    blocks: Blocks,
+) -> Result<(Parts, NetworkHandle), WorkerError> {
     // What is wrong here is wrong at once, not after waiting for a chain.
     let key = load_or_create_key(&config.peer_key())?;
     let peer: PeerId = key.public().to_peer_id();
@@ -112,7 +126,7 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
     let chain: SharedChain = Arc::new(chain);
     let signer: Arc<dyn Signer> = Arc::new(config.hotkey.clone());
     let hotkey = signer.public();
-    if let Blocks::Fit { .. } = config.blocks {
+    if let Blocks::Fit { .. } = blocks {
         // Servers that start together must not all see the same gap.
         let wait = JOIN_JITTER.mul_f64(rand::random());
         info!(?wait, "waiting before choosing blocks");
@@ -122,7 +136,7 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
         &*chain,
         hotkey,
         config.subnet,
-        config.blocks,
+        blocks,
         config.kv_positions,
         model.clone(),
     )
@@ -135,11 +149,11 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
         profile,
     } = place;
 
-    let positions = config.kv_positions;
+    let (threads, positions) = (config.threads, config.kv_positions);
     let (compute, rates) = {
         let model = model.clone();
         blocking("the span can't be loaded", move || {
-            load(&model, span, positions)
+            load(&model, profile.kernel, span, threads, positions)
         })
         .await?
     };
@@ -158,10 +172,20 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
     for address in network.listen_addresses().await? {
         info!(address = %format!("{address}/p2p/{peer}"), "listening");
     }
+    // Whoever was told its blocks stays on them.
+    let balancing = match config.blocks {
+        Blocks::Span(_) => None,
+        Blocks::Fit { memory } => Some(Balancing {
+            blocks: subnet.manifest.config.blocks,
+            most: memory_of(&model, profile.kernel, memory, positions)?.blocks(),
+            peers: Arc::new(network.clone()),
+            pause: random_pause(),
+        }),
+    };
     let (swarm, streams) = with_ourselves(network.clone(), streams);
     let runner = SwarmRunner::new(model, chain.clone(), Arc::new(swarm), signer.clone());
     let (started, genesis) = (Instant::now(), chain.genesis());
-    Ok(Parts {
+    let parts = Parts {
         sync,
         book,
         me: Identity {
@@ -171,16 +195,17 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
             span,
             peer: peer.to_bytes(),
             weights_root: subnet.manifest.weights_root,
-            profile,
+            profile: profile.digest(),
             hidden: compute.hidden_size(),
             context: compute.context_length(),
             signer,
         },
         chain,
+        peers: Arc::new(network.clone()),
         price: config.price,
         compute,
         rates,
-        announcer: Arc::new(NetworkAnnouncer(network)),
+        announcer: Arc::new(NetworkAnnouncer(network.clone())),
         incoming: Box::new(streams),
         journals: config.journals(&genesis),
         jobs: Some((Arc::new(runner), config.jobs(&genesis))),
@@ -190,23 +215,39 @@ async fn prepare(config: ValidConfig) -> Result<Parts, WorkerError> {
         drain: DRAIN,
         leave_on_exit: config.leave_on_exit,
         metrics,
+        balancing,
         endpoint,
-    })
+    };
+    Ok((parts, network))
 }
 
 /// Loads the blocks and measures them. Blocks.
 fn load(
     model: &Model,
+    kernel: Kernel,
     span: quipu_primitives::Span,
+    threads: usize,
     positions: u32,
 ) -> Result<(Box<dyn Compute>, Rates), WorkerError> {
     let started = Instant::now();
     let range = usize::from(span.start)..usize::from(span.end);
-    let loaded = CpuSpan::load(model, range, &FlexDevice)?;
-    let bytes = loaded.weight_bytes();
-    let mut compute = SpanCompute::new(loaded, positions);
+    let (mut compute, bytes): (Box<dyn Compute>, usize) = match kernel {
+        Kernel::ReproducibleV1 => {
+            let compute = ExactCompute::load(model, range, threads, positions)?;
+            let bytes = compute.weight_bytes();
+            (Box::new(compute), bytes)
+        }
+        _ => {
+            let loaded = CpuSpan::load(model, range, &FlexDevice)?;
+            let bytes = loaded.weight_bytes();
+            (Box::new(SpanCompute::new(loaded, positions)), bytes)
+        }
+    };
     let took = started.elapsed();
-    let rates = measure(&mut compute)?;
-    info!(%span, bytes, ?took, decode = ?rates.decode, prefill = rates.prefill, "blocks loaded");
-    Ok((Box::new(compute), rates))
+    let rates = measure(compute.as_mut())?;
+    info!(
+        %span, ?kernel, threads, bytes, ?took, decode = ?rates.decode, prefill = rates.prefill,
+        "blocks loaded"
+    );
+    Ok((compute, rates))
 }

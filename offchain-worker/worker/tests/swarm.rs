@@ -6,18 +6,22 @@ use quipu_client::{
     generate::Finish, Client, ClientError, ClientOptions, Ends, EngineEnds, Event, Generation,
     Prompt, Request, SamplingOptions,
 };
-use quipu_engine::{backend::FlexDevice, CpuEnds, CpuSpan, Sampling};
+use quipu_engine::{
+    backend::FlexDevice,
+    exact::{ExactOptions, ExactSpan},
+    CpuEnds, Sampling,
+};
 use quipu_primitives::{Balance, NodeId, Span, SubnetId};
 use quipu_protocol::SignedAnnouncement;
 use quipu_testkit::{
     chain::GENESIS,
     swarm::{Faults, MemorySwarm},
-    tiny::flex_profile,
+    tiny::exact_profile,
     FakeChain, TinyFiles,
 };
 use quipu_worker::{
     chain_sync::ChainSync,
-    compute::{measure, SpanCompute},
+    compute::{measure, ExactCompute},
     daemon::{run, Parts, Stop},
     net::NetworkStreams,
     redeem::Book,
@@ -130,8 +134,7 @@ impl World {
             .unwrap();
         let model = self.files.open();
         let range = usize::from(span.start)..usize::from(span.end);
-        let loaded = CpuSpan::load(&model, range, &FlexDevice).unwrap();
-        let mut compute = SpanCompute::new(loaded, 1024);
+        let mut compute = ExactCompute::load(&model, range, 1, 1024).unwrap();
         let rates = measure(&mut compute).unwrap();
         let chain: SharedChain = self.chain.clone();
         let (book, stop, folder) = (
@@ -147,6 +150,7 @@ impl World {
                 .await
                 .unwrap(),
             chain,
+            peers: Arc::new(self.swarm.client(&peer(node))),
             book,
             me: Identity {
                 genesis: GENESIS,
@@ -155,7 +159,7 @@ impl World {
                 span,
                 peer: peer(node),
                 weights_root: manifest.weights_root,
-                profile: flex_profile().digest(),
+                profile: exact_profile().digest(),
                 hidden: manifest.config.hidden_size,
                 context: manifest.config.context_length,
                 signer: Arc::new(hotkey),
@@ -176,6 +180,7 @@ impl World {
             drain: Duration::from_secs(5),
             leave_on_exit: false,
             metrics: Metrics::default(),
+            balancing: None,
             endpoint: None,
         };
         tokio::spawn(run(parts, stop.clone()));
@@ -219,8 +224,8 @@ impl World {
         let model = self.files.open();
         let (tokenizer, blocks) = (model.tokenizer().unwrap(), model.config().blocks);
         let ends = CpuEnds::load(&model, &FlexDevice).unwrap();
-        let span = CpuSpan::load(&model, 0..blocks, &FlexDevice).unwrap();
-        let mut cache = span.new_cache(256);
+        let span = ExactSpan::load(&model, 0..blocks, ExactOptions::default()).unwrap();
+        let mut cache = span.new_cache(256).unwrap();
         let prompt = tokenizer
             .encode_chat(&[quipu_client::Message::user(PROMPT)])
             .unwrap();
@@ -311,7 +316,8 @@ async fn whoever_dies_whenever_the_answer_stays_the_same() {
                 let case = format!("node {victim} dies after {requests} requests");
                 assert_eq!(generation.tokens, undisturbed.tokens, "{case}");
                 assert_eq!(generation.text, undisturbed.text, "{case}");
-                assert_eq!(generation.failovers.len(), 1, "{case}");
+                let failovers = &generation.failovers;
+                assert_eq!(failovers.len(), 1, "{case}: {failovers:?}");
                 assert_eq!(generation.failovers[0].replaced_by, [victim + 2], "{case}");
                 assert!(generation.abandoned.is_empty(), "{case}");
                 let positions =

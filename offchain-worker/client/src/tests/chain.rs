@@ -269,6 +269,10 @@ impl Chain for FakeChain {
         Ok(None)
     }
 
+    async fn open_jobs(&self, _: NodeId) -> Result<Vec<JobId>, ChainError> {
+        Ok(Vec::new())
+    }
+
     async fn quote(&self, _: SubnetId, _: u32) -> Result<Result<Quote, QuoteError>, ChainError> {
         Ok(Err(QuoteError::NoRoute))
     }

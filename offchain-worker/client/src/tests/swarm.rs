@@ -13,7 +13,7 @@ use quipu_protocol::{
 use quipu_worker_core::{
     keys::EphemeralKey,
     ports::{Chain, PeerError, Peers, ServeStream},
-    serve::{check, Effect, Identity, Now, Predecessor, Record, Serving},
+    serve::{check, Effect, Identity, Neighbours, Now, Record, Serving},
     Signer,
 };
 use std::{
@@ -155,9 +155,9 @@ impl ToyServer {
         } = &mut *inner;
         let serving = sessions.entry(open.session).or_insert_with(|| {
             let roster = self.chain.0.lock().roster.clone();
-            let before = Predecessor::of(&info, &roster, self.me.span.start);
+            let neighbours = Neighbours::of(&info, &roster, self.me.span);
             let journal = journals.get(&open.session).cloned().unwrap_or_default();
-            Serving::restore(self.me.clone(), &terms, before, journal)
+            Serving::restore(self.me.clone(), &terms, neighbours, journal)
         });
         let mut replies = Replies::new();
         for effect in serving.on_open(&terms) {
@@ -240,6 +240,12 @@ impl ToyServer {
                     }
                     effects.extend(serving.on_computed(Ok(output)));
                 }
+                // These servers do not reach each other.
+                Effect::Reach(_) => {}
+                Effect::HandOn { push, .. } => {
+                    let (session, position) = (push.session, push.position);
+                    replies.push_back((Response::NotHandedOn { session, position }, None));
+                }
                 Effect::Keep(record) => journals.entry(id).or_default().push(record),
                 Effect::Reply(response, payload) => replies.push_back((response, payload)),
                 Effect::Release => {
@@ -256,7 +262,9 @@ impl ToyServer {
             }
             Some(Fault::BreakBeforeReceipts(at)) if reaches(at) && replies.len() > 1 => {
                 inner.fault = None;
-                replies.truncate(1);
+                let output =
+                    |(response, _): &(Response, _)| matches!(response, Response::Output(_));
+                replies.truncate(replies.iter().position(output).map_or(0, |at| at + 1));
                 close = true;
             }
             Some(Fault::DieAfter(at)) if reaches(at) => {

@@ -42,44 +42,76 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// A server of the session whose span ends where ours begins.
+/// A server of the session whose span ends where ours begins, or begins where ours ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Predecessor {
+pub struct Neighbour {
     /// Its node.
     pub node: NodeId,
     /// The key that signs its receipts.
     pub hotkey: AccountBytes,
+    /// Multihash bytes of its peer id.
+    pub peer: Vec<u8>,
     /// Its blocks.
     pub span: Span,
 }
 
-impl Predecessor {
-    /// The servers of `session` whose spans end at block `start`, stand-bys included. Servers that
-    /// have left the roster are left out: nobody can check their signature any more.
+/// The neighbours on both sides, stand-bys included. Servers that have left the roster are left
+/// out: nobody can check their signature any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// They hand on to us.
+    pub before: Vec<Neighbour>,
+    /// We hand on to them.
+    pub behind: Vec<Neighbour>,
+}
+
+impl Neighbours {
+    /// Those of the server that holds the blocks `span` in `session`.
     pub fn of(
         session: &SessionInfo<AccountBytes>,
         roster: &[NodeInfo<AccountBytes>],
-        start: u16,
-    ) -> Vec<Self> {
-        let hotkey = |node| {
-            roster
+        span: Span,
+    ) -> Self {
+        let those = |is_one: &dyn Fn(Span) -> bool| {
+            session
+                .servers
                 .iter()
-                .find(|info| info.id == node)
-                .map(|info| info.hotkey)
+                .filter(|server| is_one(server.span))
+                .filter_map(|server| {
+                    let info = roster.iter().find(|info| info.id == server.node)?;
+                    Some(Neighbour {
+                        node: server.node,
+                        hotkey: info.hotkey,
+                        peer: info.peer_id.to_vec(),
+                        span: server.span,
+                    })
+                })
+                .collect()
         };
+        Neighbours {
+            before: those(&|other| other.end == span.start),
+            behind: those(&|other| other.start == span.end),
+        }
+    }
+
+    /// How many of the session's servers are neighbours of `span`, on the roster or not.
+    pub fn expected(session: &SessionInfo<AccountBytes>, span: Span) -> usize {
+        let touches = |other: Span| other.end == span.start || other.start == span.end;
         session
             .servers
             .iter()
-            .filter(|server| server.span.end == start)
-            .filter_map(|server| {
-                let hotkey = hotkey(server.node)?;
-                Some(Predecessor {
-                    node: server.node,
-                    hotkey,
-                    span: server.span,
-                })
-            })
-            .collect()
+            .filter(|server| touches(server.span))
+            .count()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.before.len() + self.behind.len()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

@@ -1,8 +1,8 @@
 //! The state machine of one session at one server.
 
 use super::{
-    commit::Prepared, upstream::Wrong, Commitments, Identity, Now, Payment, Predecessor, Record,
-    Upstream, ValidOpen,
+    commit::Prepared, upstream::Wrong, Commitments, Identity, Neighbour, Neighbours, Now, Payment,
+    Record, Upstream, ValidOpen,
 };
 use crate::ports::ComputeError;
 use quipu_primitives::{
@@ -10,7 +10,7 @@ use quipu_primitives::{
 };
 use quipu_protocol::{
     limits::{CREDIT_POSITIONS, LEASE, MAX_STEP_TOKENS},
-    Activations, Refusal, RefusalCode, Request, Response, SignedReceipt, Step,
+    Activations, Push, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, Successor,
 };
 use std::sync::Arc;
 
@@ -30,6 +30,18 @@ pub enum Effect {
         position: u32,
         /// `[tokens, hidden]`.
         input: Activations,
+    },
+    /// Outputs will be handed on to this server: see to it that it can be reached.
+    Reach(Neighbour),
+    /// Hand this output on. Where it does not get there, the client is told
+    /// [`Response::NotHandedOn`].
+    HandOn {
+        /// The successor.
+        to: Neighbour,
+        /// What to send.
+        push: Push,
+        /// Its payload.
+        output: Activations,
     },
     /// Write this to the session's journal.
     Keep(Record),
@@ -66,7 +78,8 @@ pub struct Serving {
     deadline: u32,
     epoch: u32,
     reserved: Option<u32>,
-    asked: Option<u32>,
+    /// Positions to reserve, and those for which the client holds our receipts.
+    asked: Option<(u32, u32)>,
     payment: Payment,
     commitments: Commitments,
     upstream: Upstream,
@@ -74,21 +87,26 @@ pub struct Serving {
     pending: Option<Pending>,
     served: u32,
     finished: Option<Replies>,
+    neighbours: Neighbours,
+    /// Whose pushes are taken as steps in this epoch.
+    pusher: Option<Neighbour>,
+    /// Who gets the outputs of this epoch besides the client.
+    successor: Option<Successor>,
     /// To be kept with the first `Open`.
     opened: Option<Record>,
 }
 
 impl Serving {
     /// A session that is opened here for the first time.
-    pub fn new(me: Arc<Identity>, terms: &ValidOpen, predecessors: Vec<Predecessor>) -> Self {
-        Self::restore(me, terms, predecessors, Vec::new())
+    pub fn new(me: Arc<Identity>, terms: &ValidOpen, neighbours: Neighbours) -> Self {
+        Self::restore(me, terms, neighbours, Vec::new())
     }
 
     /// A session of which a journal was left: what was signed and promised before still holds.
     pub fn restore(
         me: Arc<Identity>,
         terms: &ValidOpen,
-        predecessors: Vec<Predecessor>,
+        neighbours: Neighbours,
         journal: Vec<Record>,
     ) -> Self {
         let mut payment = Payment::new(terms);
@@ -118,11 +136,14 @@ impl Serving {
             reserved: None,
             asked: None,
             payment,
-            upstream: Upstream::new(terms.session, predecessors, verified),
+            upstream: Upstream::new(terms.session, neighbours.before.clone(), verified),
             answered: None,
             pending: None,
             served: commitments.signed_end(),
             finished: None,
+            neighbours,
+            pusher: None,
+            successor: None,
             opened,
             commitments,
             me,
@@ -179,7 +200,8 @@ impl Serving {
                 let message = "the session was finished here; open another";
                 return self.refuse(RefusalCode::Session, message);
             }
-            return vec![self.opened(self.commitments.signed_end())];
+            let position = self.commitments.signed_end();
+            return self.opened(position, terms.receipts);
         }
         let mut effects: Vec<Effect> = self.opened.take().map(Effect::Keep).into_iter().collect();
         let same_epoch = terms.epoch == self.epoch;
@@ -191,15 +213,18 @@ impl Serving {
             self.forget(same_epoch);
             self.epoch = terms.epoch;
         }
+        if !same_epoch {
+            (self.pusher, self.successor) = (None, None);
+        }
         match self.reserved {
             Some(reserved) if terms.positions > reserved => {
                 let message =
                     format!("{reserved} positions are reserved; begin a higher epoch to have more");
                 return self.refuse(RefusalCode::Context, message);
             }
-            Some(_) => effects.push(self.opened(self.commitments.position())),
+            Some(_) => effects.extend(self.opened(self.commitments.position(), terms.receipts)),
             None => {
-                self.asked = Some(terms.positions);
+                self.asked = Some((terms.positions, terms.receipts));
                 effects.push(Effect::Reserve {
                     positions: terms.positions,
                 });
@@ -211,9 +236,9 @@ impl Serving {
     /// The cache that [`Effect::Reserve`] asked for is there, or why it isn't.
     pub fn on_reserved(&mut self, result: Result<(), Refusal>) -> Vec<Effect> {
         match (result, self.asked.take()) {
-            (Ok(()), Some(positions)) => {
+            (Ok(()), Some((positions, receipts))) => {
                 self.reserved = Some(positions);
-                vec![self.opened(self.commitments.position())]
+                self.opened(self.commitments.position(), receipts)
             }
             (Ok(()), None) => Vec::new(),
             (Err(refusal), _) => refused(refusal),
@@ -249,12 +274,100 @@ impl Serving {
             (Request::Upstream(receipt), None) => self.upstream(receipt),
             (Request::Voucher { voucher, signature }, None) => self.voucher(voucher, signature),
             (Request::Finish, None) => self.finish(),
+            (Request::HandOn(successor), None) => self.hand_on(successor),
+            (Request::TakeFrom(node), None) => {
+                let before = &self.neighbours.before;
+                self.pusher = before.iter().find(|one| Some(one.node) == node).cloned();
+                Vec::new()
+            }
             (Request::Open(_), _) => self.refuse(RefusalCode::Unexpected, "the stream is open"),
+            (Request::Push(_), _) => self.refuse(
+                RefusalCode::Unexpected,
+                "servers push on a stream of their own",
+            ),
             _ => self.refuse(
                 RefusalCode::Unexpected,
                 "a payload where none belongs, or none",
             ),
         }
+    }
+
+    /// Activations that a server whose proven peer id is `from` pushed. `None` if they are not
+    /// what comes next, or not from whom the client named: then nothing changed.
+    pub fn on_push(
+        &mut self,
+        from: &[u8],
+        push: Push,
+        input: Activations,
+        now: Now,
+    ) -> Option<Vec<Effect>> {
+        let is_due = self.pusher.as_ref().is_some_and(|one| one.peer == from)
+            && (push.session, push.epoch) == (self.session, self.epoch)
+            && push.position == self.commitments.position()
+            && self.pending.is_none()
+            && self.finished.is_none()
+            && self.fits(&input);
+        // A voucher or a receipt that would admit it may be on its way from the client: behind it
+        // the client's own step comes in order.
+        let end = push.position.saturating_add(input.header.tokens);
+        let is_admitted = end <= self.payment.limit(&self.me)
+            && self
+                .upstream
+                .admits(&self.me, self.commitments.signed().len())
+                .is_ok();
+        if !is_due || !is_admitted {
+            return None;
+        }
+        let last = self.answered.as_ref();
+        let step = Step {
+            step: last.map_or(0, |last| last.step.step.saturating_add(1)),
+            position: push.position,
+            activations: push.activations,
+        };
+        Some(match self.step(step, input, now) {
+            Ok(effects) | Err(effects) => effects,
+        })
+    }
+
+    /// Is it of a shape that a step may have here?
+    fn fits(&self, input: &Activations) -> bool {
+        input.header.hidden == self.me.hidden
+            && (1..=MAX_STEP_TOKENS).contains(&input.header.tokens)
+    }
+
+    fn hand_on(&mut self, successor: Option<Successor>) -> Vec<Effect> {
+        self.successor = successor;
+        self.behind()
+            .cloned()
+            .map(Effect::Reach)
+            .into_iter()
+            .collect()
+    }
+
+    /// The successor, if it is a server of the session that continues where we end.
+    fn behind(&self) -> Option<&Neighbour> {
+        let node = self.successor?.node;
+        self.neighbours.behind.iter().find(|one| one.node == node)
+    }
+
+    /// Hands an output on, if the client asked for it. Comes before the reply to the client: the
+    /// successor is what the answer waits for.
+    fn handed_on(&self, position: u32, output: &Activations) -> Option<Effect> {
+        let Successor { epoch, .. } = self.successor?;
+        let session = self.session;
+        Some(match self.behind() {
+            Some(to) => Effect::HandOn {
+                to: to.clone(),
+                push: Push {
+                    session,
+                    epoch,
+                    position,
+                    activations: output.header,
+                },
+                output: output.clone(),
+            },
+            None => Effect::Reply(Response::NotHandedOn { session, position }, None),
+        })
     }
 
     /// Ok and Err are both answers; Err leaves early.
@@ -277,9 +390,7 @@ impl Serving {
         if input.header.dtype != DType::F32 {
             return Err(self.refuse(RefusalCode::DType, "this server takes activations as f32"));
         }
-        if input.header.hidden != self.me.hidden
-            || !(1..=MAX_STEP_TOKENS).contains(&input.header.tokens)
-        {
+        if !self.fits(&input) {
             let message = format!(
                 "a step has 1 to {MAX_STEP_TOKENS} rows of {} numbers, not {} of {}",
                 self.me.hidden, input.header.tokens, input.header.hidden
@@ -372,8 +483,9 @@ impl Serving {
             }
         };
         self.served = self.served.max(self.commitments.position());
+        let handed_on = self.handed_on(pending.step.position, &output);
         let mut answer = vec![(Response::Output(pending.step), Some(output))];
-        let mut effects = replies(&answer);
+        let mut effects: Vec<Effect> = handed_on.into_iter().chain(replies(&answer)).collect();
         effects.extend(self.receipts(signed, &mut answer));
         let Pending { step, input, .. } = pending;
         self.answered = Some(Answered {
@@ -465,13 +577,23 @@ impl Serving {
         effects
     }
 
-    fn opened(&self, position: u32) -> Effect {
+    /// The stream is open. Receipts that the client lacks come again: it may have been cut off
+    /// before they arrived, and they are not signed twice.
+    fn opened(&self, position: u32, receipts: u32) -> Vec<Effect> {
         let opened = Response::Opened {
             position,
             credit: CREDIT_POSITIONS,
             lease_millis: LEASE.as_millis() as u32,
         };
-        Effect::Reply(opened, None)
+        let missing = self
+            .commitments
+            .signed()
+            .iter()
+            .filter(|signed| signed.receipt.end > receipts)
+            .map(|signed| Effect::Reply(Response::Receipt(signed.clone()), None));
+        std::iter::once(Effect::Reply(opened, None))
+            .chain(missing)
+            .collect()
     }
 
     fn refuse(&self, code: RefusalCode, message: impl Into<String>) -> Vec<Effect> {

@@ -18,6 +18,8 @@ pub struct ValidOpen {
     pub epoch: u32,
     /// Positions to reserve.
     pub positions: u32,
+    /// Positions for which the client holds our receipts.
+    pub receipts: u32,
     /// The key that signs vouchers.
     pub session_key: AccountBytes,
     /// Most that we may earn.
@@ -90,6 +92,7 @@ pub fn check(
         session: open.session,
         epoch: open.epoch,
         positions: open.max_positions,
+        receipts: open.receipts,
         session_key: session.session_key,
         cap: server.cap,
         price: server.price,

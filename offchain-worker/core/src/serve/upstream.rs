@@ -1,6 +1,6 @@
 //! The receipts of the server before this one: proof that the client brought what it was given.
 
-use super::{Identity, Predecessor, Record};
+use super::{Identity, Neighbour, Record};
 use crate::keys::verify;
 use quipu_attest::Range;
 use quipu_primitives::{SessionId, RECEIPT_POSITIONS};
@@ -30,7 +30,7 @@ fn wrong(message: impl Into<String>) -> Wrong {
 #[derive(Clone, Debug)]
 pub struct Upstream {
     session: SessionId,
-    predecessors: Vec<Predecessor>,
+    predecessors: Vec<Neighbour>,
     verified: BTreeSet<u32>,
     early: BTreeMap<u32, SignedReceipt>,
     /// Ranges for which evidence was kept: once is enough.
@@ -41,7 +41,7 @@ impl Upstream {
     /// Nothing is verified but the ranges that begin at `verified`.
     pub fn new(
         session: SessionId,
-        predecessors: Vec<Predecessor>,
+        predecessors: Vec<Neighbour>,
         verified: impl IntoIterator<Item = u32>,
     ) -> Self {
         let verified = verified.into_iter().collect();

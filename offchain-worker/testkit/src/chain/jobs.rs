@@ -4,7 +4,7 @@ use super::{dispatch, Outcome, State, JOB_TIMEOUT, RECORD_RETENTION, SETTLEMENT_
 use quipu_primitives::{
     job::FinishReason,
     views::{JobInfo, JobStatus},
-    AccountBytes, Balance, Digest, JobId, SessionId, SubnetId,
+    AccountBytes, Balance, Digest, JobId, NodeId, SessionId, SubnetId,
 };
 use quipu_worker_core::ports::ChainEvent;
 
@@ -128,6 +128,17 @@ impl State {
         };
         job.pays_at = Some(now + SETTLEMENT_WINDOW);
         Ok(vec![ChainEvent::JobDone { job: id }])
+    }
+
+    /// The jobs that wait for a node, in order.
+    pub(super) fn open_jobs(&self, node: NodeId) -> Vec<JobId> {
+        let waits = |job: &Job| {
+            job.info.node == node
+                && matches!(job.info.status, JobStatus::Assigned)
+                && self.block <= job.info.deadline
+        };
+        let jobs = self.jobs.iter().filter(|(_, job)| waits(job));
+        jobs.map(|(id, _)| *id).collect()
     }
 
     pub(super) fn refund_job(&mut self, id: JobId) -> Outcome {

@@ -136,6 +136,19 @@ impl State {
         Ok(vec![ChainEvent::RosterChanged { subnet }])
     }
 
+    pub(super) fn update_price(
+        &mut self,
+        who: AccountBytes,
+        id: NodeId,
+        price: Balance,
+    ) -> Outcome {
+        match &mut self.operated(who, id)?.seat {
+            Some(seat) => seat.price = price,
+            None => return dispatch("Subnets", "NotSeated"),
+        }
+        Ok(vec![ChainEvent::NodeChanged { node: id }])
+    }
+
     pub(super) fn leave(&mut self, who: AccountBytes, node: NodeId) -> Outcome {
         let node = self.operated(who, node)?;
         let subnet = node.subnet;

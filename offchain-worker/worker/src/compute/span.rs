@@ -123,7 +123,7 @@ fn fault_of(error: ActivationsError) -> ComputeError {
     ComputeError::Backend(error.to_string())
 }
 
-fn class(error: EngineError) -> ComputeError {
+pub(super) fn class(error: EngineError) -> ComputeError {
     match error {
         EngineError::PositionGap { position, cached } => ComputeError::Position {
             expected: cached as u32,

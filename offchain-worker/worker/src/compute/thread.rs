@@ -1,12 +1,12 @@
 //! One thread computes; everyone else waits in its queue.
 //!
-//! Steps are taken in the order of their arrival. No session has more than one in the queue, so
-//! each of n waits for at most n − 1 others: that is the fairness. Decode steps of several sessions
-//! that wait together are where continuous batching will join: see [`run`].
+//! No session has more than one step in the queue. Which of those that wait run together, and how
+//! much of a long one at a time, is for the [`Schedule`] to say.
 
+use super::schedule::{Finished, Schedule};
 use quipu_primitives::Span;
 use quipu_protocol::{limits::MAX_SESSIONS, Activations};
-use quipu_worker_core::ports::{CacheId, Compute, ComputeError};
+use quipu_worker_core::ports::{BatchStep, CacheId, Compute, ComputeError};
 use std::{
     panic::{catch_unwind, AssertUnwindSafe},
     thread,
@@ -132,39 +132,89 @@ impl ComputeHandle {
     }
 }
 
-/// A batching scheduler goes here: take all steps that wait (`work.try_recv`), run the decode steps
-/// among them as one, and cut long prefills into chunks between them.
+/// Runs batches until nobody is left to ask. What came while one ran is in the next.
 fn run(mut compute: Box<dyn Compute>, mut work: mpsc::Receiver<Work>) {
-    while let Some(next) = work.blocking_recv() {
-        // Whoever asked may be gone: then nobody needs the answer.
-        match next {
-            Work::Open(id, positions, reply) => {
-                let _ = reply.send(compute.open(id, positions));
+    let mut schedule = Schedule::new(compute.batching().is_some());
+    loop {
+        if schedule.is_empty() {
+            match work.blocking_recv() {
+                Some(next) => take(next, compute.as_mut(), &mut schedule),
+                None => return,
             }
-            Work::Forward(id, position, input, reply) => {
-                let _ = reply.send(forward(compute.as_mut(), id, position, &input));
-            }
-            Work::Close(id) => compute.close(id),
+        }
+        while let Ok(next) = work.try_recv() {
+            take(next, compute.as_mut(), &mut schedule);
+        }
+        let batch = schedule.next();
+        if batch.is_empty() {
+            continue;
+        }
+        let results = forward(compute.as_mut(), &batch);
+        for finished in schedule.done(batch, results) {
+            answer(finished, compute.as_mut());
         }
     }
 }
 
-/// A panic in the backend costs the sequence, not the server.
+/// Whoever asked may be gone: then nobody needs the answer.
+fn take(work: Work, compute: &mut dyn Compute, schedule: &mut Schedule<Reply<Activations>>) {
+    match work {
+        Work::Open(id, positions, reply) => {
+            forget(id, schedule);
+            let _ = reply.send(compute.open(id, positions));
+        }
+        Work::Forward(id, position, input, reply) => schedule.push(id, position, input, reply),
+        Work::Close(id) => {
+            forget(id, schedule);
+            compute.close(id);
+        }
+    }
+}
+
+fn forget(id: CacheId, schedule: &mut Schedule<Reply<Activations>>) {
+    for reply in schedule.remove(id) {
+        let _ = reply.send(Err(ComputeError::Unknown));
+    }
+}
+
+fn answer(finished: Finished<Reply<Activations>>, compute: &mut dyn Compute) {
+    let Finished {
+        id,
+        position,
+        result,
+        reply,
+    } = finished;
+    if let (Err(_), Some(batching)) = (&result, compute.batching()) {
+        // Pieces of the step that came before are in the cache.
+        batching.truncate(id, position);
+    }
+    let _ = reply.send(result);
+}
+
+/// A panic in the backend costs the sequences of the batch, not the server.
 fn forward(
     compute: &mut dyn Compute,
-    id: CacheId,
-    position: u32,
-    input: &Activations,
-) -> Result<Activations, ComputeError> {
-    let result = catch_unwind(AssertUnwindSafe(|| compute.forward(id, position, input)));
+    batch: &[BatchStep],
+) -> Vec<Result<Activations, ComputeError>> {
+    let result = catch_unwind(AssertUnwindSafe(|| match compute.batching() {
+        Some(batching) => batching.forward_many(batch),
+        None => batch
+            .iter()
+            .map(|step| compute.forward(step.id, step.position, &step.input))
+            .collect(),
+    }));
     result.unwrap_or_else(|_| {
-        tracing::error!(
-            id,
-            position,
-            "the backend panicked; the sequence is dropped"
-        );
-        compute.close(id);
-        Err(ComputeError::Unknown)
+        let fail = |step: &BatchStep| {
+            let BatchStep { id, position, .. } = *step;
+            tracing::error!(
+                id,
+                position,
+                "the backend panicked; the sequence is dropped"
+            );
+            compute.close(id);
+            Err(ComputeError::Unknown)
+        };
+        batch.iter().map(fail).collect()
     })
 }
 

@@ -109,6 +109,9 @@ pub struct ServeArgs {
     /// Positions that the cache holds, over all sessions.
     #[arg(long)]
     pub kv_positions: Option<u32>,
+    /// Threads that compute. By default as many as the machine has cores.
+    #[arg(long)]
+    pub threads: Option<usize>,
     /// Give the seat back when leaving.
     #[arg(long)]
     pub leave_on_exit: bool,
@@ -152,6 +155,7 @@ impl ServeArgs {
             metrics: self.metrics.or(other.metrics),
             base_path: self.base_path.or(other.base_path),
             kv_positions: self.kv_positions.or(other.kv_positions),
+            threads: self.threads.or(other.threads),
             leave_on_exit: self.leave_on_exit || other.leave_on_exit,
         }
     }

@@ -51,6 +51,9 @@ pub enum ConfigError {
     /// No cache, no sessions.
     #[error("--kv-positions must be at least 1")]
     NoCache,
+    /// Nobody computes.
+    #[error("--threads must be at least 1")]
+    NoThreads,
     /// The hotkey can't be used.
     #[error(transparent)]
     Hotkey(#[from] KeypairError),

@@ -46,6 +46,7 @@ fn a_whole_command_line_is_valid() {
     let config = serve(&WHOLE).validate().unwrap();
     assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
     assert_eq!(config.kv_positions, DEFAULT_KV_POSITIONS);
+    assert!(config.threads >= 1);
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.peer_key(), Path::new("base/peer.key"));
     assert!(!config.leave_on_exit);
@@ -76,6 +77,7 @@ fn values_that_can_not_be_used_are_named() {
     assert!(with(&["--hotkey-seed-file", "x"]).contains("exclude each other"));
     assert!(with(&["--listen", "127.0.0.1:80"]).contains("--listen 127.0.0.1:80 is no address"));
     assert!(with(&["--kv-positions", "0"]).contains("--kv-positions"));
+    assert!(with(&["--threads", "0"]).contains("--threads"));
     assert!(with(&["--config", "no/such/file"]).contains("no/such/file can't be read"));
     let other = |option, value| error(&[without(option), vec![option, value]].concat());
     assert!(other("--subnet", "0").contains("validators"));
@@ -90,7 +92,7 @@ fn the_command_line_goes_before_the_file() {
     writeln!(
         file,
         "chain = \"ws://file:1\"\nmemory = \"2GiB\"\nprice = 9\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n\
-         kv-positions = 77\nleave-on-exit = true"
+         kv-positions = 77\nthreads = 3\nleave-on-exit = true"
     )
     .unwrap();
     let path = file.path().to_str().unwrap();
@@ -100,6 +102,7 @@ fn the_command_line_goes_before_the_file() {
     // `--blocks` on the command line stands for the file's `memory` too.
     assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
     assert_eq!((config.price, config.kv_positions), (5, 77));
+    assert_eq!(config.threads, 3);
     assert_eq!(config.listen.len(), 1);
     assert!(config.leave_on_exit);
     let args = [&without("--blocks")[..], &["--config", path]].concat();

@@ -2,9 +2,12 @@
 //! in memory, and a clock that goes when it is told to.
 
 mod bad_input;
+mod balance;
 mod client;
 mod ending;
 mod money;
 pub(crate) mod rig;
+mod scene;
+mod seat;
 mod sessions;
 mod swarm;

@@ -33,7 +33,7 @@ async fn a_registered_worker_with_the_right_weights_finds_its_place() {
         .await
         .unwrap();
     assert_eq!((found.node.id, found.span), (FIRST.id, FIRST.span));
-    assert_eq!(found.profile, flex_profile().digest());
+    assert_eq!(found.profile, flex_profile());
 }
 
 #[tokio::test]
@@ -95,7 +95,9 @@ async fn wrong_weights_are_fatal_and_their_block_is_named() {
 #[tokio::test]
 async fn a_subnet_with_foreign_profiles_is_not_served() {
     let mut subnet = Subnet::new();
-    subnet.manifest.profiles[0].kernel = Kernel::Cuda;
+    let mut foreign = subnet.manifest.profiles[0].clone();
+    foreign.kernel = Kernel::Cuda;
+    subnet.manifest.profiles = vec![foreign].try_into().unwrap();
     subnet.apply(
         CREATOR,
         Call::RegisterSubnet(Box::new(subnet.manifest.clone())),
@@ -199,6 +201,9 @@ impl Chain for Lagging {
         id: u64,
     ) -> Result<Option<quipu_primitives::views::JobInfo<AccountBytes>>, ChainError> {
         self.0.job(id).await
+    }
+    async fn open_jobs(&self, node: u32) -> Result<Vec<u64>, ChainError> {
+        self.0.open_jobs(node).await
     }
     async fn quote(
         &self,

@@ -2,13 +2,17 @@
 
 use super::{Journal, Journals, Server, MAX_JOURNALS};
 use quipu_primitives::SessionId;
-use quipu_protocol::{Refusal, RefusalCode};
+use quipu_protocol::{Activations, Push, Refusal, RefusalCode};
 use quipu_worker_core::serve::{Record, Serving, ValidOpen};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// Pushes that wait for a session: a client has few steps under way.
+const INBOX: usize = 8;
 
 /// A session's machine with its journal.
 pub(super) struct Live {
@@ -21,8 +25,35 @@ pub(super) struct Live {
 #[derive(Default)]
 pub(super) struct Slot {
     pub(super) live: tokio::sync::Mutex<Option<Live>>,
-    /// Ends the stream that speaks for the session.
-    stream: Mutex<CancellationToken>,
+    speaker: Mutex<Speaker>,
+}
+
+/// The stream that speaks for a session.
+#[derive(Default)]
+struct Speaker {
+    /// Ends it.
+    end: CancellationToken,
+    /// Where it takes pushes from, once there was a stream.
+    inbox: Option<mpsc::Sender<Pushed>>,
+}
+
+/// What another server pushed for a session.
+pub(super) struct Pushed {
+    /// Multihash bytes of its proven peer id.
+    pub(super) from: Vec<u8>,
+    pub(super) push: Push,
+    pub(super) input: Activations,
+    /// Hears of it if it is not taken.
+    pub(super) refused: mpsc::Sender<(SessionId, u32)>,
+}
+
+impl Pushed {
+    /// Tells the one who pushed that its client must bring this. Where too much of that waits, the
+    /// client finds out by itself.
+    pub(super) fn refuse(self) {
+        let news = (self.push.session, self.push.position);
+        let _ = self.refused.try_send(news);
+    }
 }
 
 /// The sessions. Each has a journal, so that their number is bounded by that of the journals.
@@ -70,19 +101,33 @@ impl Registry {
 }
 
 impl Slot {
-    /// Makes a new stream the one that speaks for the session, and ends the one before.
-    pub(super) fn take_over(&self) -> CancellationToken {
-        let token = CancellationToken::new();
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *stream, token.clone()).cancel();
-        token
+    fn speaker(&self) -> MutexGuard<'_, Speaker> {
+        self.speaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a new stream the one that speaks for the session, and ends the one before. Gives what
+    /// ends the new one, and its inbox.
+    pub(super) fn take_over(&self) -> (CancellationToken, mpsc::Receiver<Pushed>) {
+        let end = CancellationToken::new();
+        let (inbox, pushed) = mpsc::channel(INBOX);
+        let new = Speaker {
+            end: end.clone(),
+            inbox: Some(inbox),
+        };
+        std::mem::replace(&mut *self.speaker(), new).end.cancel();
+        (end, pushed)
     }
 
     fn close_stream(&self) {
-        self.stream
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .cancel();
+        self.speaker().end.cancel();
+    }
+
+    /// Puts what was pushed into the inbox. Gives it back if there is no stream, or no room.
+    fn deliver(&self, pushed: Pushed) -> Result<(), Pushed> {
+        match &self.speaker().inbox {
+            Some(inbox) => inbox.try_send(pushed).map_err(|error| error.into_inner()),
+            None => Err(pushed),
+        }
     }
 }
 
@@ -110,7 +155,7 @@ impl Server {
         let slot = self.registry.slot(terms.session)?;
         let mut live = slot.live.lock().await;
         if live.is_none() {
-            let predecessors = self.predecessors(terms.session).await?;
+            let neighbours = self.neighbours(terms.session).await?;
             let (journals, own, session) =
                 (self.parts.journals.clone(), terms.clone(), terms.session);
             let loaded = tokio::task::spawn_blocking(move || load(&journals, &own)).await;
@@ -131,7 +176,7 @@ impl Server {
                     self.parts.book.note(*voucher, *signature);
                 }
             }
-            let serving = Serving::restore(self.parts.me.clone(), terms, predecessors, records);
+            let serving = Serving::restore(self.parts.me.clone(), terms, neighbours, records);
             *live = Some(Live {
                 serving,
                 journal: Some(journal),
@@ -139,6 +184,17 @@ impl Server {
         }
         drop(live);
         Ok(slot)
+    }
+
+    /// Hands what was pushed to the stream that speaks for its session.
+    pub(super) fn deliver(&self, pushed: Pushed) {
+        let refused = match self.registry.get(pushed.push.session) {
+            Some(slot) => slot.deliver(pushed).err(),
+            None => Some(pushed),
+        };
+        if let Some(pushed) = refused {
+            pushed.refuse();
+        }
     }
 
     /// Forgets the caches whose leases ended, and closes their streams.

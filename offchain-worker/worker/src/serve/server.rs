@@ -1,6 +1,6 @@
 //! What all sessions of this server share.
 
-use super::{registry::Registry, Journals};
+use super::{outlets::Outlets, registry::Registry, Journals};
 use crate::{compute::ComputeHandle, redeem::Book, telemetry::Metrics};
 use quipu_primitives::{
     views::{NodeInfo, SessionInfo},
@@ -11,8 +11,8 @@ use quipu_protocol::{
     Open, Refusal, RefusalCode,
 };
 use quipu_worker_core::{
-    ports::{ChainError, SharedChain},
-    serve::{check, Identity, Leases, Now, Predecessor, Record, ValidOpen},
+    ports::{ChainError, SharedChain, SharedPeers},
+    serve::{check, Identity, Leases, Neighbours, Now, Record, ValidOpen},
 };
 use std::{
     io,
@@ -33,6 +33,8 @@ pub struct ServerParts {
     pub me: Arc<Identity>,
     /// Where sessions are looked up.
     pub chain: SharedChain,
+    /// How other servers are reached.
+    pub peers: SharedPeers,
     /// The span.
     pub compute: ComputeHandle,
     /// What must survive a crash.
@@ -55,6 +57,7 @@ pub struct ServerParts {
 pub struct Server {
     pub(super) parts: ServerParts,
     pub(super) registry: Registry,
+    pub(super) outlets: Outlets,
     leases: Mutex<Leases>,
     /// Permits to wait for a session that the chain does not know.
     waiting: Semaphore,
@@ -82,7 +85,9 @@ impl Server {
         }
         let total = parts.compute.positions();
         parts.metrics.free_positions.set(i64::from(total));
+        let ServerParts { me, peers, .. } = &parts;
         Ok(Arc::new(Server {
+            outlets: Outlets::new(peers.clone(), me.genesis, me.subnet),
             registry: Registry::new(journaled),
             waiting: Semaphore::new(MAX_SESSIONS),
             leases: Mutex::new(Leases::new(total, MAX_SESSIONS, LEASE)),
@@ -179,32 +184,19 @@ impl Server {
         }
     }
 
-    /// The servers of a session that hand on to us.
-    pub(super) async fn predecessors(&self, id: SessionId) -> Result<Vec<Predecessor>, Refusal> {
-        let start = self.me().span.start;
-        if start == 0 {
-            return Ok(Vec::new());
-        }
+    /// The servers of a session that hand on to us, and those that we may hand on to.
+    pub(super) async fn neighbours(&self, id: SessionId) -> Result<Neighbours, Refusal> {
+        let span = self.me().span;
         let Some(session) = self.find(id).await? else {
-            return Ok(Vec::new());
+            return Ok(Neighbours::default());
         };
-        let expected = session
-            .servers
-            .iter()
-            .filter(|server| server.span.end == start)
-            .count();
         let roster = self.parts.roster.borrow().clone();
-        let known = Predecessor::of(&session, &roster, start);
-        if known.len() == expected {
+        let known = Neighbours::of(&session, &roster, span);
+        if known.len() == Neighbours::expected(&session, span) {
             return Ok(known);
         }
-        let roster = self
-            .parts
-            .chain
-            .roster(self.me().subnet)
-            .await
-            .map_err(no_chain)?;
-        Ok(Predecessor::of(&session, &roster, start))
+        let roster = self.parts.chain.roster(self.me().subnet).await;
+        Ok(Neighbours::of(&session, &roster.map_err(no_chain)?, span))
     }
 }
 

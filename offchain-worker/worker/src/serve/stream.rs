@@ -1,19 +1,25 @@
 //! One stream: its first request opens a session, the others are handed to that session's machine.
+//! A stream that begins with a push is another server's, and carries pushes for any session.
 
 use super::{
-    registry::{Live, Slot},
+    outlets::FAILURES,
+    registry::{Live, Pushed, Slot},
     Server,
 };
 use quipu_protocol::{
     limits::{MAX_SESSIONS, OPEN_TIMEOUT},
-    Activations, Open, Refusal, RefusalCode, Request, Response,
+    Activations, Open, Push, Refusal, RefusalCode, Request, Response,
 };
 use quipu_worker_core::{
     ports::{Incoming, PeerError, ServerStream},
-    serve::{Effect, Record, ValidOpen},
+    serve::{Effect, Now, Record, Serving, ValidOpen},
 };
 use std::{collections::VecDeque, sync::Arc, time::Instant};
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{mpsc, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -36,7 +42,7 @@ pub async fn accept(server: Arc<Server>, mut incoming: Box<dyn Incoming>, stop: 
         let (server, stop) = (server.clone(), stop.clone());
         let permit = permits.clone().try_acquire_owned();
         streams.spawn(async move {
-            let mut conversation = Conversation { server, stream };
+            let mut conversation = Conversation::new(server, stream);
             match permit {
                 Ok(_permit) => conversation.run(stop).await,
                 Err(_) => {
@@ -59,9 +65,19 @@ enum Flow {
 struct Conversation {
     server: Arc<Server>,
     stream: Box<dyn ServerStream>,
+    /// Where outputs that were not handed on are reported.
+    failures: (mpsc::Sender<u32>, mpsc::Receiver<u32>),
 }
 
 impl Conversation {
+    fn new(server: Arc<Server>, stream: Box<dyn ServerStream>) -> Self {
+        Conversation {
+            server,
+            stream,
+            failures: mpsc::channel(FAILURES),
+        }
+    }
+
     async fn run(&mut self, stop: CancellationToken) {
         let first = tokio::select! {
             _ = stop.cancelled() => return,
@@ -69,6 +85,9 @@ impl Conversation {
         };
         let open = match first {
             Ok(Ok((Request::Open(open), None))) => open,
+            Ok(Ok((Request::Push(push), Some(input)))) => {
+                return self.relay(stop, push, input).await;
+            }
             Ok(Ok(_)) => {
                 let message = "a stream begins with an Open";
                 return self
@@ -83,7 +102,7 @@ impl Conversation {
             Ok(opened) => opened,
             Err(refusal) => return self.refuse(refusal).await,
         };
-        let ended = slot.take_over();
+        let (ended, mut inbox) = slot.take_over();
         let mut flow = {
             let mut live = slot.live.lock().await;
             match live.as_mut().map(|live| live.serving.on_open(&terms)) {
@@ -96,6 +115,15 @@ impl Conversation {
                 _ = stop.cancelled() => Flow::Close,
                 _ = ended.cancelled() => Flow::Close,
                 request = self.stream.receive() => self.answer(&slot, &ended, request).await,
+                Some(pushed) = inbox.recv() => self.take_push(&slot, &ended, pushed).await,
+                Some(position) = self.failures.1.recv() => {
+                    let session = terms.session;
+                    let told = Response::NotHandedOn { session, position };
+                    match self.stream.send(told, None).await {
+                        Ok(()) => Flow::Continue,
+                        Err(_) => Flow::Close,
+                    }
+                }
             };
         }
         self.stream.close().await;
@@ -103,6 +131,41 @@ impl Conversation {
         let mut live = slot.live.lock().await;
         if live.as_ref().is_some_and(|live| live.serving.is_finished()) {
             *live = None;
+        }
+    }
+
+    /// Takes what another server pushes, until it stops.
+    async fn relay(&mut self, stop: CancellationToken, first: Push, input: Activations) {
+        let from = self.stream.peer().to_vec();
+        let (refused, mut refusals) = mpsc::channel(MAX_SESSIONS);
+        let mut next = Some((first, input));
+        loop {
+            if let Some((push, input)) = next.take() {
+                self.server.deliver(Pushed {
+                    from: from.clone(),
+                    push,
+                    input,
+                    refused: refused.clone(),
+                });
+            }
+            tokio::select! {
+                _ = stop.cancelled() => return,
+                request = self.stream.receive() => match request {
+                    Ok((Request::Push(push), Some(input))) => next = Some((push, input)),
+                    Ok(_) => {
+                        let message = "a stream that begins with a push carries nothing else";
+                        let refusal = Refusal::new(RefusalCode::Unexpected, message);
+                        return self.refuse(refusal).await;
+                    }
+                    Err(error) => return debug!(%error, "another server's stream ended"),
+                },
+                Some((session, position)) = refusals.recv() => {
+                    let told = Response::NotHandedOn { session, position };
+                    if self.stream.send(told, None).await.is_err() {
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -134,6 +197,36 @@ impl Conversation {
                 return Flow::Close;
             }
         };
+        self.with_session(slot, ended, |serving, now| {
+            serving.on_request(request, payload, now)
+        })
+        .await
+    }
+
+    /// Runs what was pushed as a step; what is not due is left to the client.
+    async fn take_push(&mut self, slot: &Slot, ended: &CancellationToken, pushed: Pushed) -> Flow {
+        self.with_session(slot, ended, |serving, now| {
+            let Pushed {
+                from, push, input, ..
+            } = &pushed;
+            match serving.on_push(from, *push, input.clone(), now) {
+                Some(effects) => effects,
+                None => {
+                    pushed.refuse();
+                    Vec::new()
+                }
+            }
+        })
+        .await
+    }
+
+    /// Lets the session's machine do something, and carries out what it asks for.
+    async fn with_session(
+        &mut self,
+        slot: &Slot,
+        ended: &CancellationToken,
+        act: impl FnOnce(&mut Serving, Now) -> Vec<Effect>,
+    ) -> Flow {
         let mut live = slot.live.lock().await;
         // Another stream may have taken over while this one waited.
         if ended.is_cancelled() {
@@ -145,7 +238,7 @@ impl Conversation {
         let now = self.server.now();
         let id = session.serving.session();
         self.server.with_leases(|leases| leases.renew(id, now.time));
-        let effects = session.serving.on_request(request, payload, now);
+        let effects = act(&mut session.serving, now);
         self.carry_out(&mut live, effects).await
     }
 
@@ -178,6 +271,11 @@ impl Conversation {
                         .metrics
                         .computed(tokens, started.elapsed());
                     queue.extend(live.serving.on_computed(result));
+                }
+                Effect::Reach(to) => self.server.outlets.reach(&to),
+                Effect::HandOn { to, push, output } => {
+                    let failures = self.failures.0.clone();
+                    self.server.outlets.hand_on(&to, push, output, failures);
                 }
                 Effect::Keep(record) => records.push(record),
                 Effect::Reply(response, payload) => {

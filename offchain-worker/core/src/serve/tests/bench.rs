@@ -12,13 +12,15 @@ use quipu_primitives::{
     voucher_payload, DType, Receipt, Span, Voucher,
 };
 use quipu_protocol::{
-    Activations, Open, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, VERSION,
+    Activations, Open, Push, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, VERSION,
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 pub const SESSION: u64 = 7;
 pub const ME: u32 = 3;
 pub const BEFORE: u32 = 2;
+pub const BEHIND: u32 = 4;
+pub const BEFORE_PEER: &[u8] = b"before";
 pub const HIDDEN: u32 = 2;
 pub const CONTEXT: u32 = 1024;
 pub const GENESIS: [u8; 32] = [9; 32];
@@ -31,6 +33,10 @@ pub struct Answer {
     pub replies: Vec<(Response, Option<Activations>)>,
     pub closed: bool,
     pub released: bool,
+    /// What was handed on, and to whom.
+    pub handed_on: Vec<(u32, Push, Activations)>,
+    /// Servers that must be reached.
+    pub reached: Vec<u32>,
 }
 
 impl Answer {
@@ -170,7 +176,7 @@ impl Bench {
         let terms = terms(&me, &session, &session_key, 0);
         let before = EphemeralKey::from_seed(&[5; 32]);
         Bench {
-            serving: Serving::new(me.clone(), &terms, predecessors(&before, span)),
+            serving: Serving::new(me.clone(), &terms, neighbours(&before, span)),
             me,
             session,
             session_key,
@@ -202,10 +208,16 @@ impl Bench {
     /// The process died and came back: only the journal is left.
     pub fn crash(&mut self) {
         let terms = self.terms(0);
-        let predecessors = predecessors(&self.before, self.me.span);
+        let neighbours = neighbours(&self.before, self.me.span);
         let journal = self.journal.clone();
-        self.serving = Serving::restore(self.me.clone(), &terms, predecessors, journal);
+        self.serving = Serving::restore(self.me.clone(), &terms, neighbours, journal);
         self.cache = None;
+    }
+
+    /// What came from a server. `None` if it was not taken.
+    pub fn push(&mut self, from: &[u8], push: Push, input: Activations) -> Option<Answer> {
+        let effects = self.serving.on_push(from, push, input, self.now)?;
+        Some(self.carry_out(effects))
     }
 
     pub fn evict(&mut self) {
@@ -331,6 +343,10 @@ impl Bench {
                     let result = self.compute(position, &input);
                     queue.extend(self.serving.on_computed(result));
                 }
+                Effect::Reach(to) => answer.reached.push(to.node),
+                Effect::HandOn { to, push, output } => {
+                    answer.handed_on.push((to.node, push, output));
+                }
                 Effect::Keep(record) => self.journal.push(record),
                 Effect::Reply(response, payload) => answer.replies.push((response, payload)),
                 Effect::Close => answer.closed = true,
@@ -349,6 +365,7 @@ pub fn signed_open(me: &Identity, key: &EphemeralKey, epoch: u32) -> Open {
         epoch,
         dtype: DType::F32,
         max_positions: 512,
+        receipts: u32::MAX,
         signature: key.sign(&payload),
     }
 }
@@ -369,14 +386,27 @@ fn terms(
     .unwrap()
 }
 
-fn predecessors(before: &EphemeralKey, span: Span) -> Vec<Predecessor> {
-    if span.start == 0 {
-        return Vec::new();
-    }
-    let span = Span { start: 0, end: 10 };
-    vec![Predecessor {
-        node: BEFORE,
-        hotkey: before.public(),
+/// One server before ours unless it holds the first block, and one behind.
+fn neighbours(before: &EphemeralKey, span: Span) -> Neighbours {
+    let neighbour = |node, key: &EphemeralKey, span, peer: &[u8]| Neighbour {
+        node,
+        hotkey: key.public(),
+        peer: peer.to_vec(),
         span,
-    }]
+    };
+    let mut neighbours = Neighbours::default();
+    if span.start > 0 {
+        let first = Span { start: 0, end: 10 };
+        let one = neighbour(BEFORE, before, first, BEFORE_PEER);
+        neighbours.before.push(one);
+    }
+    let rest = Span {
+        start: span.end,
+        end: span.end + 10,
+    };
+    let key = EphemeralKey::from_seed(&[6; 32]);
+    neighbours
+        .behind
+        .push(neighbour(BEHIND, &key, rest, b"behind"));
+    neighbours
 }

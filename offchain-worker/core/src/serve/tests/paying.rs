@@ -22,7 +22,7 @@ fn nothing_is_served_that_the_cap_can_not_pay() {
     let mut bench = Bench::unopened(Span { start: 0, end: 10 });
     bench.session.servers[1].cap = PRICE * 10 * 50;
     let terms = bench.terms(0);
-    bench.serving = Serving::new(bench.me.clone(), &terms, Vec::new());
+    bench.serving = Serving::new(bench.me.clone(), &terms, Neighbours::default());
     bench.open(0);
     assert_eq!(bench.step(0, 51).refusal(), RefusalCode::Unpaid);
     bench.step(0, 50);
@@ -37,7 +37,7 @@ fn a_free_server_has_no_cap() {
     bench.session.servers[1].price = 0;
     bench.session.servers[1].cap = 0;
     let terms = bench.terms(0);
-    bench.serving = Serving::new(bench.me.clone(), &terms, Vec::new());
+    bench.serving = Serving::new(bench.me.clone(), &terms, Neighbours::default());
     bench.open(0);
     assert_eq!(bench.pay(400).accepted(), 400);
     assert_eq!(bench.pay(CONTEXT + 1).refusal(), RefusalCode::Voucher);

@@ -1,7 +1,10 @@
 //! What is signed, and that nothing is ever signed twice.
 
 use super::bench::*;
-use crate::{keys::verify, serve::Record};
+use crate::{
+    keys::verify,
+    serve::{Record, ValidOpen},
+};
 use quipu_attest::Boundary;
 use quipu_primitives::{DType, Leaf};
 use quipu_protocol::{Activations, RefusalCode, Request, Response, SignedReceipt};
@@ -232,4 +235,21 @@ fn a_receipt_that_was_lost_on_the_way_comes_again_with_its_step() {
     let first = bench.step_as(step, input.clone());
     bench.open(0);
     assert_eq!(bench.step_as(step, input).receipts(), first.receipts());
+}
+
+#[test]
+fn receipts_that_the_client_lacks_come_again_when_it_opens() {
+    let mut bench = Bench::first();
+    bench.pay(200);
+    let receipts = bench.step(0, 100).receipts();
+    assert_eq!(receipts.len(), 3);
+    for (epoch, held, missing) in [(0, 0, 0), (0, 32, 1), (0, 95, 2), (0, 96, 3), (1, 64, 2)] {
+        let terms = ValidOpen {
+            receipts: held,
+            ..bench.terms(epoch)
+        };
+        let answer = bench.open_with(&terms);
+        assert!(matches!(answer.replies[0].0, Response::Opened { .. }));
+        assert_eq!(answer.receipts(), receipts[missing..], "{held} held");
+    }
 }

@@ -1,6 +1,9 @@
 //! Peers that do what they should not.
 
-use super::rig::*;
+use super::{
+    rig::*,
+    scene::{scene, Setting},
+};
 use quipu_primitives::DType;
 use quipu_protocol::{Activations, RefusalCode, Request, Response};
 
@@ -17,9 +20,7 @@ async fn refusal(worker: &Worker, session: u64, request: Request) -> RefusalCode
 
 #[tokio::test]
 async fn streams_that_can_not_be_opened_are_refused_and_closed() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
+    let (subnet, worker) = Setting::usual().server().await;
     let session = subnet.open_session(10);
     let good = worker.connect(session).await.an_open(0, 100);
     let open = |change: &dyn Fn(&mut quipu_protocol::Open)| {
@@ -55,11 +56,7 @@ async fn streams_that_can_not_be_opened_are_refused_and_closed() {
 
 #[tokio::test]
 async fn numbers_that_no_model_gives_are_refused_before_they_are_computed() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(1_000);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (_subnet, worker, session, mut client) = scene().await;
     client.step(0, 3).await;
     let nan = Activations::from_f32(&[f32::NAN; HIDDEN as usize], HIDDEN).unwrap();
     assert_eq!(
@@ -79,11 +76,7 @@ async fn numbers_that_no_model_gives_are_refused_before_they_are_computed() {
 
 #[tokio::test]
 async fn a_server_refuses_input_that_its_predecessor_did_not_sign() {
-    let subnet = Subnet::new();
-    subnet.seat(FIRST);
-    let worker = Worker::start(&subnet, SECOND).await;
-    let session = subnet.open_session(1_000);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (_subnet, worker, _, mut client) = Setting::usual().behind().scene().await;
     client.pay(200).await;
     client.step(0, 96).await;
     assert_eq!(client.try_step(96, 97).await, Err(RefusalCode::Upstream));

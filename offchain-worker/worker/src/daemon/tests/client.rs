@@ -58,6 +58,7 @@ impl TestClient {
             epoch,
             dtype: DType::F32,
             max_positions,
+            receipts: u32::MAX,
             signature: key(self.session_key).sign(&payload),
         }
     }

@@ -1,17 +1,17 @@
 //! Credit, vouchers, and what becomes of them when the client is gone.
 
-use super::rig::*;
+use super::{
+    rig::*,
+    scene::{scene, Setting},
+};
 use quipu_primitives::{voucher_payload, Voucher};
-use quipu_protocol::{limits::CREDIT_POSITIONS, RefusalCode, ServerState};
+use quipu_protocol::{limits::CREDIT_POSITIONS, RefusalCode};
 use quipu_testkit::chain::{GENESIS, SETTLEMENT_WINDOW};
 use quipu_worker_core::{ports::ChainError, Signer};
 
 #[tokio::test]
 async fn beyond_the_credit_a_server_wants_to_be_paid() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let (mut client, _) = worker.open(subnet.open_session(1_000), 0).await;
+    let (_subnet, worker, _, mut client) = scene().await;
     client.step(0, CREDIT_POSITIONS).await;
     assert_eq!(client.try_step(96, 97).await, Err(RefusalCode::Unpaid));
     // The stream is still good.
@@ -22,11 +22,7 @@ async fn beyond_the_credit_a_server_wants_to_be_paid() {
 
 #[tokio::test]
 async fn vouchers_that_are_no_money_are_refused() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(1_000);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (_subnet, worker, session, mut client) = scene().await;
     client.pay(10).await;
     assert_eq!(client.try_pay(9).await, Err(RefusalCode::Voucher));
     // Above the cap, and beyond the model's context.
@@ -60,11 +56,7 @@ async fn vouchers_that_are_no_money_are_refused() {
 
 #[tokio::test]
 async fn when_the_client_disappears_the_server_redeems() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(10);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (subnet, worker, _, mut client) = Setting::usual().lasting(10).scene().await;
     client.step(0, 50).await;
     client.pay(32).await;
     client.pay(50).await;
@@ -83,11 +75,7 @@ async fn when_the_client_disappears_the_server_redeems() {
 
 #[tokio::test]
 async fn a_settlement_with_an_old_voucher_is_corrected() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(1_000);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (subnet, worker, session, mut client) = scene().await;
     client.step(0, 50).await;
     client.pay(20).await;
     client.pay(50).await;
@@ -105,26 +93,20 @@ async fn a_settlement_with_an_old_voucher_is_corrected() {
 
 #[tokio::test]
 async fn vouchers_survive_a_crash_and_are_redeemed_after_it() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(10);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (subnet, worker, _, mut client) = Setting::usual().lasting(10).scene().await;
     client.step(0, 50).await;
     client.pay(50).await;
     let base = worker.kill().await;
     // It expires while nobody is there.
     subnet.chain.advance(11);
-    let mut worker = Worker::launch(&subnet, FIRST, Setup::default(), base).await;
-    worker.until_state(ServerState::Online).await;
+    let worker = Worker::restart(&subnet, FIRST, base).await;
     subnet
         .until(|_| subnet.redeemed() == [(FIRST.id, 50)])
         .await;
     let base = worker.kill().await;
 
     // Another start finds it redeemed, and sends nothing.
-    let mut worker = Worker::launch(&subnet, FIRST, Setup::default(), base).await;
-    worker.until_state(ServerState::Online).await;
+    let worker = Worker::restart(&subnet, FIRST, base).await;
     subnet.chain.advance(SETTLEMENT_WINDOW);
     eventually(|| worker.journals().is_empty()).await;
     assert_eq!(subnet.redeemed(), [(FIRST.id, 50)]);
@@ -133,11 +115,7 @@ async fn vouchers_survive_a_crash_and_are_redeemed_after_it() {
 
 #[tokio::test]
 async fn a_chain_that_drops_out_delays_a_redemption_and_does_not_double_it() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(10);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (subnet, worker, _, mut client) = Setting::usual().lasting(10).scene().await;
     client.step(0, 50).await;
     client.pay(50).await;
     // One submission is lost.
@@ -160,11 +138,7 @@ async fn a_chain_that_drops_out_delays_a_redemption_and_does_not_double_it() {
 
 #[tokio::test]
 async fn a_chain_that_lags_behind_does_not_cost_the_vouchers() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(50);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (subnet, worker, session, mut client) = Setting::usual().lasting(50).scene().await;
     client.step(0, 50).await;
     client.pay(50).await;
     let base = worker.kill().await;
@@ -172,15 +146,13 @@ async fn a_chain_that_lags_behind_does_not_cost_the_vouchers() {
     // The same worker behind a node that has not come to the session's block yet.
     let lagging = Subnet::new();
     lagging.seat(SECOND);
-    let mut worker = Worker::launch(&lagging, FIRST, Setup::default(), base).await;
-    worker.until_state(ServerState::Online).await;
+    let worker = Worker::restart(&lagging, FIRST, base).await;
     lagging.chain.advance(3);
     eventually(|| worker.metrics.block.get() >= lagging.chain.block().into()).await;
     assert_eq!(worker.journals(), [format!("{session}.log")]);
     let base = worker.kill().await;
 
-    let mut worker = Worker::launch(&subnet, FIRST, Setup::default(), base).await;
-    worker.until_state(ServerState::Online).await;
+    let worker = Worker::restart(&subnet, FIRST, base).await;
     subnet.chain.advance(50);
     subnet
         .until(|_| subnet.redeemed() == [(FIRST.id, 50)])
@@ -190,11 +162,7 @@ async fn a_chain_that_lags_behind_does_not_cost_the_vouchers() {
 
 #[tokio::test]
 async fn the_journal_of_another_life_of_the_chain_is_no_hindrance() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(50);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (_subnet, worker, session, mut client) = Setting::usual().lasting(50).scene().await;
     client.step(0, 50).await;
     client.pay(50).await;
     let base = worker.kill().await;
@@ -202,9 +170,11 @@ async fn the_journal_of_another_life_of_the_chain_is_no_hindrance() {
     // A development chain was purged: the same genesis, the same number, another session.
     let anew = Subnet::new();
     anew.seat(SECOND);
-    let mut worker = Worker::launch(&anew, FIRST, Setup::default(), base).await;
-    worker.until_state(ServerState::Online).await;
-    assert_eq!(anew.open_session_with(10, CONSUMER), session);
+    let worker = Worker::restart(&anew, FIRST, base).await;
+    assert_eq!(
+        anew.open_session_with(&[FIRST, SECOND], 10, CONSUMER),
+        session
+    );
     let (mut client, position) = worker.open_with(session, CONSUMER).await;
     assert_eq!(position, 0);
     client.step_on(0, &[0.25; 40 * HIDDEN as usize]).await;

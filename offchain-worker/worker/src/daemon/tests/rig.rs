@@ -5,7 +5,7 @@ use crate::{
     announce::UnixClock,
     chain_sync::ChainSync,
     compute::{measure, Rates, SpanCompute},
-    daemon::{run, Parts, Stop},
+    daemon::{run, Balancing, Ended, Parts, Stop},
     error::WorkerError,
     net::NetworkStreams,
     redeem::Book,
@@ -19,7 +19,9 @@ use quipu_primitives::{
     Balance, Digest, Manifest, NodeId, SessionId, SignatureBytes, Span, SubnetId, Voucher,
 };
 use quipu_protocol::{Activations, ServerState, SignedAnnouncement};
-use quipu_testkit::{chain::GENESIS, tiny::flex_profile, FakeChain, ManualClock, TinyFiles};
+use quipu_testkit::{
+    chain::GENESIS, swarm::MemorySwarm, tiny::flex_profile, FakeChain, ManualClock, TinyFiles,
+};
 use quipu_worker_core::{
     keys::EphemeralKey,
     ports::{Announcer, Call, Chain, ChainEvent, Included, PeerError, SharedJobRunner},
@@ -57,8 +59,8 @@ pub struct Node {
     pub coldkey: u8,
 }
 
-const FRONT: Span = Span { start: 0, end: 2 };
-const BACK: Span = Span { start: 2, end: 4 };
+pub const FRONT: Span = Span { start: 0, end: 2 };
+pub const BACK: Span = Span { start: 2, end: 4 };
 
 pub const FIRST: Node = Node {
     id: 1,
@@ -169,19 +171,25 @@ impl Subnet {
         self.chain.apply(key(who).public(), call).unwrap()
     }
 
-    /// The consumer opens a session with both servers.
-    pub fn open_session(&self, duration: u32) -> SessionId {
-        self.open_session_with(duration, SESSION_KEY)
+    /// Is every block served?
+    pub async fn is_active(&self) -> bool {
+        let subnet = self.chain.subnet(SUBNET).await.unwrap();
+        subnet.unwrap().active
     }
 
-    /// With another session key.
-    pub fn open_session_with(&self, duration: u32, session_key: u8) -> SessionId {
+    /// The consumer opens a session with both servers.
+    pub fn open_session(&self, duration: u32) -> SessionId {
+        self.open_session_with(&[FIRST, SECOND], duration, SESSION_KEY)
+    }
+
+    /// With these servers, and with another session key.
+    pub fn open_session_with(&self, servers: &[Node], duration: u32, session_key: u8) -> SessionId {
         let opened = self.apply(
             CONSUMER,
             Call::OpenSession {
                 subnet: SUBNET,
                 session_key: key(session_key).public(),
-                caps: vec![(FIRST.id, CAP), (SECOND.id, CAP)],
+                caps: servers.iter().map(|node| (node.id, CAP)).collect(),
                 duration,
                 seed_commitment: [0; 32],
                 integrator: None,
@@ -301,6 +309,8 @@ pub struct Setup {
     pub session_patience: Duration,
     pub jobs: Option<SharedJobRunner>,
     pub unix_clock: UnixClock,
+    /// Lets it take other blocks.
+    pub balancing: Option<Balancing>,
     /// Announced in place of what was measured, so that routes do not depend on the machine.
     pub rates: Option<Rates>,
 }
@@ -315,6 +325,7 @@ impl Default for Setup {
             session_patience: Duration::from_millis(1),
             jobs: None,
             unix_clock: Arc::new(|| 1_000),
+            balancing: None,
             rates: None,
         }
     }
@@ -328,7 +339,7 @@ pub struct Worker {
     pub announced: watch::Receiver<Vec<SignedAnnouncement>>,
     pub base: TempDir,
     pub metrics: Metrics,
-    task: JoinHandle<Result<(), WorkerError>>,
+    task: JoinHandle<Result<Ended, WorkerError>>,
     streams: Option<mpsc::Sender<ServerStream>>,
 }
 
@@ -339,7 +350,15 @@ impl Worker {
     }
 
     pub async fn start_with(subnet: &Subnet, node: Node, setup: Setup) -> Self {
-        let base = TempDir::new().unwrap();
+        Self::restart_with(subnet, node, setup, TempDir::new().unwrap()).await
+    }
+
+    /// Starts a worker again in its folder, and waits until it is online.
+    pub async fn restart(subnet: &Subnet, node: Node, base: TempDir) -> Self {
+        Self::restart_with(subnet, node, Setup::default(), base).await
+    }
+
+    pub async fn restart_with(subnet: &Subnet, node: Node, setup: Setup, base: TempDir) -> Self {
         let mut worker = Self::launch(subnet, node, setup, base).await;
         worker.until_state(ServerState::Online).await;
         worker
@@ -376,6 +395,8 @@ impl Worker {
             .unwrap();
         let parts = Parts {
             chain,
+            // Nobody is there: what is handed on comes back to the client.
+            peers: Arc::new(MemorySwarm::default().client(&node.peer())),
             sync,
             book,
             me: Identity {
@@ -403,6 +424,7 @@ impl Worker {
             drain: setup.drain,
             leave_on_exit: setup.leave_on_exit,
             metrics: metrics.clone(),
+            balancing: setup.balancing,
             endpoint: None,
         };
         let task = tokio::spawn(run(parts, stop.clone()));
@@ -462,7 +484,7 @@ impl Worker {
     }
 
     /// Waits for the end.
-    pub async fn ended(self) -> Result<(), WorkerError> {
+    pub async fn ended(self) -> Result<Ended, WorkerError> {
         soon(self.task).await.unwrap()
     }
 

@@ -1,8 +1,11 @@
 //! Sessions from end to end, and what interrupts them.
 
-use super::rig::*;
+use super::{
+    rig::*,
+    scene::{scene, Setting},
+};
 use quipu_primitives::{receipt::receipt_root, Span};
-use quipu_protocol::{limits::LEASE, RefusalCode, Request, ServerState};
+use quipu_protocol::{limits::LEASE, RefusalCode, Request};
 use quipu_worker_core::Signer;
 use std::time::Duration;
 
@@ -65,11 +68,7 @@ async fn two_servers_compute_what_one_would_and_are_paid() {
 
 #[tokio::test]
 async fn a_killed_stream_is_resumed_without_computing_twice() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(1_000);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (_subnet, worker, session, mut client) = scene().await;
     let input = rows(0, 40);
     let step = client.a_step(0, &input);
     let output = client.step_as(step, input.clone()).await.unwrap();
@@ -91,11 +90,7 @@ async fn a_killed_stream_is_resumed_without_computing_twice() {
 
 #[tokio::test]
 async fn a_stream_that_dies_with_a_step_under_way_loses_nothing() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(1_000);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (subnet, worker, session, mut client) = scene().await;
     client.step(0, 10).await;
     let input = rows(10, 60);
     let step = client.a_step(10, &input);
@@ -119,9 +114,7 @@ async fn a_stream_that_dies_with_a_step_under_way_loses_nothing() {
 
 #[tokio::test]
 async fn a_second_stream_of_a_session_takes_over() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
+    let (subnet, worker) = Setting::usual().server().await;
     let session = subnet.open_session(1_000);
     let (mut old, _) = worker.open(session, 0).await;
     old.step(0, 5).await;
@@ -137,13 +130,11 @@ async fn a_second_stream_of_a_session_takes_over() {
 
 #[tokio::test]
 async fn an_unused_cache_goes_to_who_needs_it_and_can_be_replayed() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
     let setup = Setup {
         positions: 200,
         ..Setup::default()
     };
-    let worker = Worker::start_with(&subnet, FIRST, setup).await;
+    let (subnet, worker) = Setting::usual().with(setup).server().await;
     let (one, two) = (subnet.open_session(1_000), subnet.open_session(1_000));
     let (mut idle, _) = worker.open(one, 0).await;
     let before = idle.step(0, 40).await;
@@ -176,13 +167,11 @@ async fn an_unused_cache_goes_to_who_needs_it_and_can_be_replayed() {
 
 #[tokio::test]
 async fn a_session_that_the_chain_does_not_know_yet_is_waited_for() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
     let setup = Setup {
         session_patience: PATIENCE,
         ..Setup::default()
     };
-    let worker = Worker::start_with(&subnet, FIRST, setup).await;
+    let (subnet, worker) = Setting::usual().with(setup).server().await;
     let mut client = worker.connect(1).await;
     let open = client.an_open(0, 100);
     let opening = tokio::spawn(async move { client.try_open(open).await });
@@ -193,17 +182,12 @@ async fn a_session_that_the_chain_does_not_know_yet_is_waited_for() {
 
 #[tokio::test]
 async fn after_a_crash_the_session_goes_on_and_nothing_is_signed_twice() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
-    let session = subnet.open_session(1_000);
-    let (mut client, _) = worker.open(session, 0).await;
+    let (subnet, worker, session, mut client) = scene().await;
     let first = client.step(0, 40).await;
     client.pay(40).await;
     let base = worker.kill().await;
 
-    let mut worker = Worker::launch(&subnet, FIRST, Setup::default(), base).await;
-    worker.until_state(ServerState::Online).await;
+    let worker = Worker::restart(&subnet, FIRST, base).await;
     let (mut again, position) = worker.open(session, 0).await;
     assert_eq!(position, 0);
     again.receipts = client.receipts.clone();
@@ -220,9 +204,7 @@ async fn after_a_crash_the_session_goes_on_and_nothing_is_signed_twice() {
 
 #[tokio::test]
 async fn sessions_are_served_side_by_side() {
-    let subnet = Subnet::new();
-    subnet.seat(SECOND);
-    let worker = Worker::start(&subnet, FIRST).await;
+    let (subnet, worker) = Setting::usual().server().await;
     let (one, two) = (subnet.open_session(1_000), subnet.open_session(1_000));
     let ((mut one, _), (mut two, _)) = (worker.open(one, 0).await, worker.open(two, 0).await);
     let alone = subnet.reference(FIRST.span, &rows(0, 9));

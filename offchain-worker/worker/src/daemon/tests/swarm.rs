@@ -86,7 +86,7 @@ async fn generate(subnet: &Subnet, peers: SharedPeers) -> Generation {
     generation
 }
 
-fn setup() -> Setup {
+pub fn setup() -> Setup {
     let rates = Rates {
         decode: Duration::from_millis(1),
         prefill: 1_000,
@@ -169,11 +169,20 @@ impl Announcer for InMemory {
 }
 
 async fn in_memory(subnet: &Subnet, node: Node, swarm: &MemorySwarm) -> Worker {
+    in_memory_with(subnet, node, swarm, setup()).await
+}
+
+/// A worker that is found and reached in the swarm in memory.
+pub async fn in_memory_with(
+    subnet: &Subnet,
+    node: Node,
+    swarm: &MemorySwarm,
+    setup: Setup,
+) -> Worker {
     let incoming = swarm.server(&node.peer());
     let base = tempfile::tempdir().unwrap();
     let announcer = Box::new(InMemory(swarm.clone()));
-    let mut worker =
-        Worker::launch_in(subnet, node, setup(), base, incoming, Some(announcer)).await;
+    let mut worker = Worker::launch_in(subnet, node, setup, base, incoming, Some(announcer)).await;
     worker.until_state(ServerState::Online).await;
     worker
 }
