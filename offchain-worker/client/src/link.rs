@@ -311,7 +311,9 @@ impl Link {
         loop {
             match self.drive(&mut work, before.as_deref_mut()).await {
                 Ok(()) => return Ok(work.outputs),
-                Err(error) if error.is_connection() => self.resume(error).await?,
+                Err(error) if error.is_connection() => {
+                    self.resume(error, work.task.upstream).await?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -522,6 +524,17 @@ impl Link {
         }
     }
 
+    /// Is it the answer to a step that the server had twice? What was handed on may overtake what
+    /// was sent from here: then that is a repetition, or comes too late.
+    fn is_repeat(&self, response: &Response) -> bool {
+        let may_be = match response {
+            Response::Output(_) => true,
+            Response::Refused(refusal) => refusal.code == RefusalCode::Position,
+            _ => false,
+        };
+        may_be && self.repeats > 0
+    }
+
     fn went_missing(&mut self, position: u32) {
         self.not_handed_on = (Some(position), self.not_handed_on.1 + 1);
     }
@@ -574,6 +587,7 @@ impl Link {
             Response::VoucherAccepted { positions } => {
                 self.accepted = self.accepted.max(positions);
             }
+            Response::Refused(_) if self.is_repeat(&response) => self.repeats -= 1,
             Response::Refused(refusal) => return Err(refusal.into()),
             other => return Err(ServerError::Unexpected(name(&other))),
         }
@@ -690,7 +704,11 @@ impl Link {
 
     /// Opens the broken stream again in the same epoch, if the server still holds what it held and
     /// no more than one step is open: that one is repeated.
-    async fn resume(&mut self, cause: ServerError) -> Result<(), ServerError> {
+    async fn resume(
+        &mut self,
+        cause: ServerError,
+        upstream: &[SignedReceipt],
+    ) -> Result<(), ServerError> {
         if self.resumes >= RESUMES || self.inflight.len() > 1 {
             return Err(cause);
         }
@@ -722,6 +740,8 @@ impl Link {
             let successor = self.successor;
             self.send(Request::HandOn(successor), None).await?;
         }
+        // They admit the step.
+        self.forward(upstream, self.sent).await?;
         if let Some(inflight) = self.inflight.front_mut() {
             inflight.sent = false;
             let position = inflight.step.position;
@@ -741,7 +761,7 @@ impl Link {
         }
         loop {
             match self.try_finish(upstream).await {
-                Err(error) if error.is_connection() => self.resume(error).await?,
+                Err(error) if error.is_connection() => self.resume(error, upstream).await?,
                 finished => return finished,
             }
         }
@@ -758,6 +778,7 @@ impl Link {
             let received = within(self.context.step_timeout, self.receive()).await?;
             match received.0 {
                 Response::NotHandedOn { .. } => {}
+                other if self.is_repeat(&other) => self.repeats -= 1,
                 Response::Receipt(signed) => self.take_receipt(signed)?,
                 Response::VoucherAccepted { positions } => {
                     self.accepted = self.accepted.max(positions);
@@ -776,6 +797,7 @@ impl Link {
         while self.accepted < last {
             match within(self.context.open_timeout, self.receive()).await?.0 {
                 Response::NotHandedOn { .. } => {}
+                other if self.is_repeat(&other) => self.repeats -= 1,
                 Response::VoucherAccepted { positions } => {
                     self.accepted = self.accepted.max(positions);
                 }
