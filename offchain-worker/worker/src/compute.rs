@@ -3,6 +3,7 @@
 mod exact;
 mod measure;
 mod schedule;
+mod sequences;
 mod span;
 mod thread;
 

@@ -47,8 +47,8 @@ fn layout(len: usize) -> Option<Layout> {
     (len > 0).then_some(layout)
 }
 
-/// Weights are read from end to end for every token: with small pages, a quarter of that time goes
-/// to looking up addresses. It is advice: where the system doesn't take it, nothing else changes.
+/// Weights are read from end to end for every token, and with small pages some of that time goes to
+/// looking up addresses. It is advice: where the system doesn't take it, nothing else changes.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn advise_huge_pages(start: NonNull<u8>, layout: Layout) {
     use std::ffi::{c_int, c_void};

@@ -1,6 +1,6 @@
 //! The engine's reproducible span as core's [`Compute`] and [`Batching`].
 
-use super::span::class;
+use super::{sequences::Sequences, span::class};
 use quipu_engine::{
     exact::{ExactCache, ExactOptions, ExactSpan, Sequence, Workspace, PAGE_POSITIONS},
     EngineError, Model,
@@ -8,22 +8,14 @@ use quipu_engine::{
 use quipu_primitives::Span as Blocks;
 use quipu_protocol::{limits::MAX_SESSIONS, Activations};
 use quipu_worker_core::ports::{BatchStep, Batching, CacheId, Compute, ComputeError};
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
-/// A sequence, and the positions that were asked for it: its pages hold a few more.
-struct Held {
-    cache: ExactCache,
-    reserved: u32,
-}
-
-/// A span with the caches of its sequences: together they never reserve more than `total`
-/// positions.
+/// A span with the caches of its sequences.
 pub struct ExactCompute {
     span: ExactSpan,
     workspace: Workspace,
     blocks: Blocks,
-    sequences: HashMap<CacheId, Held>,
-    total: u32,
+    sequences: Sequences<ExactCache>,
 }
 
 impl ExactCompute {
@@ -50,9 +42,8 @@ impl ExactCompute {
                 start: range.start as u16,
                 end: range.end as u16,
             },
-            sequences: HashMap::new(),
+            sequences: Sequences::new(span.config().context_length as u32, total),
             span,
-            total,
         })
     }
 
@@ -76,27 +67,12 @@ impl Compute for ExactCompute {
     }
 
     fn free_positions(&self) -> u32 {
-        let reserved: u32 = self.sequences.values().map(|held| held.reserved).sum();
-        self.total.saturating_sub(reserved)
+        self.sequences.free()
     }
 
     fn open(&mut self, id: CacheId, positions: u32) -> Result<(), ComputeError> {
-        self.close(id);
-        let (asked, limit, free) = (positions, self.context_length(), self.free_positions());
-        if asked > limit {
-            let position = asked;
-            return Err(ComputeError::Context { position, limit });
-        }
-        if asked > free {
-            return Err(ComputeError::Full { asked, free });
-        }
-        let cache = self.span.new_cache(asked as usize).map_err(class)?;
-        let held = Held {
-            cache,
-            reserved: asked,
-        };
-        self.sequences.insert(id, held);
-        Ok(())
+        let make = |capacity| self.span.new_cache(capacity).map_err(class);
+        self.sequences.open(id, positions, make)
     }
 
     fn forward(
@@ -115,7 +91,7 @@ impl Compute for ExactCompute {
     }
 
     fn close(&mut self, id: CacheId) {
-        self.sequences.remove(&id);
+        self.sequences.close(id);
     }
 
     fn batching(&mut self) -> Option<&mut dyn Batching> {
@@ -130,25 +106,19 @@ impl Batching for ExactCompute {
             rows.map_err(|error| ComputeError::Input(error.to_string()))
         };
         let mut rows: Vec<Result<Vec<f32>, ComputeError>> = steps.iter().map(input).collect();
-        let mut held: HashMap<CacheId, &mut Held> = self
-            .sequences
-            .iter_mut()
-            .filter(|(id, _)| steps.iter().any(|step| step.id == **id))
-            .map(|(id, held)| (*id, held))
-            .collect();
-        let mut caches: Vec<Option<&mut Held>> =
-            steps.iter().map(|step| held.remove(&step.id)).collect();
+        let mut caches: Vec<Option<&mut ExactCache>> = steps.iter().map(|_| None).collect();
+        for (id, cache) in self.sequences.iter() {
+            if let Some(place) = steps.iter().position(|step| step.id == id) {
+                caches[place] = Some(cache);
+            }
+        }
         let mut batch = Vec::with_capacity(steps.len());
         let mut places = Vec::with_capacity(steps.len());
         let parts = steps.iter().zip(&mut caches).zip(&mut rows).enumerate();
         for (place, ((step, cache), rows)) in parts {
             match (cache, rows) {
-                (Some(held), Ok(values)) => {
-                    batch.push(Sequence::new(
-                        &mut held.cache,
-                        step.position as usize,
-                        values,
-                    ));
+                (Some(cache), Ok(values)) => {
+                    batch.push(Sequence::new(cache, step.position as usize, values));
                     places.push(place);
                 }
                 (None, rows) if rows.is_ok() => *rows = Err(ComputeError::Unknown),
@@ -173,8 +143,8 @@ impl Batching for ExactCompute {
     }
 
     fn truncate(&mut self, id: CacheId, positions: u32) {
-        if let Some(held) = self.sequences.get_mut(&id) {
-            held.cache.truncate(positions as usize);
+        if let Some(cache) = self.sequences.get(id) {
+            cache.truncate(positions as usize);
         }
     }
 }

@@ -1,23 +1,16 @@
 //! The engine's span as core's [`Compute`], with caches for many sequences.
 
+use super::sequences::Sequences;
 use quipu_engine::{backend::Backend, EngineError, HiddenStates, KvCache, Span};
 use quipu_primitives::Span as Blocks;
 use quipu_protocol::{Activations, ActivationsError};
 use quipu_worker_core::ports::{CacheId, Compute, ComputeError};
-use std::collections::HashMap;
 
-struct Sequence<B: Backend> {
-    cache: KvCache<B>,
-    reserved: u32,
-}
-
-/// A span with the caches of its sequences: together they never reserve more than `total`
-/// positions.
+/// A span with the caches of its sequences.
 pub struct SpanCompute<B: Backend> {
     span: Span<B>,
     blocks: Blocks,
-    sequences: HashMap<CacheId, Sequence<B>>,
-    total: u32,
+    sequences: Sequences<KvCache<B>>,
 }
 
 impl<B: Backend> SpanCompute<B> {
@@ -30,10 +23,9 @@ impl<B: Backend> SpanCompute<B> {
             end: range.end as u16,
         };
         SpanCompute {
+            sequences: Sequences::new(span.config().context_length as u32, total),
             span,
             blocks,
-            sequences: HashMap::new(),
-            total,
         }
     }
 }
@@ -55,35 +47,12 @@ where
     }
 
     fn free_positions(&self) -> u32 {
-        let reserved: u32 = self
-            .sequences
-            .values()
-            .map(|sequence| sequence.reserved)
-            .sum();
-        self.total.saturating_sub(reserved)
+        self.sequences.free()
     }
 
     fn open(&mut self, id: CacheId, positions: u32) -> Result<(), ComputeError> {
-        self.close(id);
-        let (asked, limit, free) = (positions, self.context_length(), self.free_positions());
-        if asked > limit {
-            return Err(ComputeError::Context {
-                position: asked,
-                limit,
-            });
-        }
-        if asked > free {
-            return Err(ComputeError::Full { asked, free });
-        }
-        let cache = self.span.new_cache(asked as usize);
-        self.sequences.insert(
-            id,
-            Sequence {
-                cache,
-                reserved: asked,
-            },
-        );
-        Ok(())
+        let make = |capacity| Ok(self.span.new_cache(capacity));
+        self.sequences.open(id, positions, make)
     }
 
     fn forward(
@@ -92,7 +61,7 @@ where
         position: u32,
         input: &Activations,
     ) -> Result<Activations, ComputeError> {
-        let sequence = self.sequences.get_mut(&id).ok_or(ComputeError::Unknown)?;
+        let cache = self.sequences.get(id).ok_or(ComputeError::Unknown)?;
         let data = input
             .to_f32()
             .map_err(|error| ComputeError::Input(error.to_string()))?;
@@ -102,19 +71,19 @@ where
         };
         let output = self
             .span
-            .forward(&mut sequence.cache, hidden, position as usize)
+            .forward(cache, hidden, position as usize)
             .map_err(class)?;
         let output = Activations::from_f32(&output.data, input.header.hidden);
         output
             .and_then(|output| output.to_f32().map(|_| output))
             .map_err(|error| {
-                sequence.cache.truncate(position as usize);
+                cache.truncate(position as usize);
                 fault_of(error)
             })
     }
 
     fn close(&mut self, id: CacheId) {
-        self.sequences.remove(&id);
+        self.sequences.close(id);
     }
 }
 
