@@ -75,7 +75,10 @@ fn tokens_allocate_nothing_but_pages() {
             match round {
                 // Two caches' pages, rotations, and buffers that grow by doubling.
                 0 => assert!(allocated < 80, "{allocated} allocations"),
-                _ => assert_eq!(allocated, 0, "{threads} threads"),
+                _ if threads == 1 => assert_eq!(allocated, 0),
+                // A thread has buffers of its own, and may have come too late to all of the first
+                // round's work.
+                _ => assert!(allocated <= 2, "{allocated} allocations"),
             }
             for cache in &mut caches {
                 cache.truncate(0);
