@@ -79,7 +79,7 @@ class Figures(unittest.TestCase):
                 "ratios": measure.ratios(rounds, middle, with_llamacpp=False),
             }
         )
-        self.assertIn("| engine, one process | 1 | 60.0 (20.0 – 62.0) |", text)
+        self.assertIn("| engine on Burn, one process | 1 | 60.0 (20.0 – 62.0) |", text)
         self.assertIn("| 2 | 128 MiB | 0.50 s | 20.0 s | NO |", text)
         self.assertNotIn("llama.cpp", text)
 

@@ -42,10 +42,12 @@ def output_of(command, **options):
     return done.stdout.strip()
 
 
-def engine(bin_folder, weights, prompt, decode, threads):
-    """One sample of the engine in a process of its own."""
+def engine(bin_folder, weights, prompt, decode, threads, exact=False):
+    """One sample of the engine in a process of its own, on Burn or on the reproducible kernels."""
     command = [str(bin_folder / "examples/generate"), "--model", str(weights), "--prompt", prompt]
     command += ["--max-tokens", str(decode), "--ignore-end", "--warm-up", "--json"]
+    if exact:
+        command += ["--exact", "--threads", str(threads)]
     return json.loads(output_of(command, env=environment(threads)))
 
 
@@ -99,6 +101,10 @@ def run_round(args, number):
         decoding = engine(args.bin, args.weights, PROMPT, DECODE, threads)
         prefilling = engine(args.bin, args.weights, LONG_PROMPT, 0, threads)
         samples[f"engine/{threads}"] = rates(decoding, prefilling)
+        samples[f"exact/{threads}"] = rates(
+            engine(args.bin, args.weights, PROMPT, DECODE, threads, exact=True),
+            engine(args.bin, args.weights, LONG_PROMPT, 0, threads, exact=True),
+        )
         if args.llamacpp:
             samples[f"llamacpp/{threads}"] = rates(
                 llamacpp(args.weights, decoding["prompt_token_ids"], DECODE, threads),
@@ -147,8 +153,10 @@ def ratios(rounds, middle, with_llamacpp):
         "swarm3_prefill_vs_single": ratio(rounds, middle, "swarm3", "engine", "prefill"),
     }
     if with_llamacpp:
-        found["decode_vs_llamacpp_q4_1"] = ratio(rounds, middle, "engine", "llamacpp", "decode")
-        found["prefill_vs_llamacpp"] = ratio(rounds, middle, "engine", "llamacpp", "prefill")
+        found["decode_vs_llamacpp_q4_1"] = ratio(rounds, middle, "exact", "llamacpp", "decode")
+        found["prefill_vs_llamacpp"] = ratio(rounds, middle, "exact", "llamacpp", "prefill")
+        found["burn_decode_vs_llamacpp_q4_1"] = ratio(rounds, middle, "engine", "llamacpp", "decode")
+        found["burn_prefill_vs_llamacpp"] = ratio(rounds, middle, "engine", "llamacpp", "prefill")
     return found
 
 

@@ -3,15 +3,18 @@
 from statistics import median
 
 LABELS = {
-    "engine": "engine, one process",
+    "engine": "engine on Burn, one process",
+    "exact": "engine on the reproducible kernels, one process",
     "llamacpp": "llama.cpp",
     "swarm3": "three local workers",
 }
 RATIOS = {
-    "swarm3_vs_single": "decode, three workers : one process",
-    "swarm3_prefill_vs_single": "prefill, three workers : one process",
-    "decode_vs_llamacpp_q4_1": "decode, engine : llama.cpp on the same Q4_1 file",
-    "prefill_vs_llamacpp": "prefill, engine : llama.cpp on the same Q4_1 file",
+    "swarm3_vs_single": "decode, three workers : one process, both on Burn",
+    "swarm3_prefill_vs_single": "prefill, three workers : one process, both on Burn",
+    "decode_vs_llamacpp_q4_1": "decode, reproducible kernels : llama.cpp on the same Q4_1 file",
+    "prefill_vs_llamacpp": "prefill, reproducible kernels : llama.cpp on the same Q4_1 file",
+    "burn_decode_vs_llamacpp_q4_1": "decode, Burn : llama.cpp",
+    "burn_prefill_vs_llamacpp": "prefill, Burn : llama.cpp",
 }
 
 
