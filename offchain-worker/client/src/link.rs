@@ -409,21 +409,16 @@ impl Link {
         // In flight before it is sent: should the stream break, it is repeated.
         self.inflight.push_back(InFlight {
             step,
-            bytes: bytes.clone(),
-            sent: !handed_on,
+            bytes,
+            sent: false,
         });
-        if handed_on {
-            return Ok(());
+        match handed_on {
+            true => Ok(()),
+            false => self.bring(step.position).await,
         }
-        if self.taken_from.is_some() {
-            // The server before, which failed since, may have handed it on all the same.
-            self.repeats += 1;
-        }
-        self.send(Request::Step(step), Some(Activations { header, bytes }))
-            .await
     }
 
-    /// Sends a step that was to be handed on, but did not arrive.
+    /// Sends a step that is in flight and was not sent from here.
     async fn bring(&mut self, position: u32) -> Result<(), ServerError> {
         let missing = self
             .inflight
@@ -433,7 +428,10 @@ impl Link {
             return Ok(());
         };
         *sent = true;
-        self.repeats += 1;
+        if self.taken_from.is_some() {
+            // The server before, even one that failed since, may have handed it on all the same.
+            self.repeats += 1;
+        }
         let (step, payload) = (
             *step,
             Activations {
@@ -732,13 +730,11 @@ impl Link {
         self.upstreamed = 0;
         self.repeat_voucher().await?;
         // A server that restarted with nothing to lose does not know its neighbours any more.
-        if self.taken_from.is_some() {
-            let node = self.taken_from;
-            self.send(Request::TakeFrom(node), None).await?;
+        if let Some(node) = self.taken_from {
+            self.send(Request::TakeFrom(Some(node)), None).await?;
         }
-        if self.successor.is_some() {
-            let successor = self.successor;
-            self.send(Request::HandOn(successor), None).await?;
+        if let Some(successor) = self.successor {
+            self.send(Request::HandOn(Some(successor)), None).await?;
         }
         // They admit the step.
         self.forward(upstream, self.sent).await?;
