@@ -10,7 +10,10 @@ use crate::{
 };
 use parking_lot::Mutex;
 use quipu_primitives::{NodeId, Span};
-use quipu_protocol::{Activations, RefusalCode};
+use quipu_protocol::{
+    limits::{DRAFT_ALLOWANCE, MAX_DRAFTED},
+    Activations, RefusalCode,
+};
 use rand::rngs::StdRng;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,6 +75,10 @@ pub(crate) struct ChainOfServers {
     servers: Vec<Server>,
     hops: Vec<Hop>,
     history: History,
+    /// Drafted positions at the end of the last step.
+    drafted: u32,
+    /// Drafted positions that did not count: no server saw more of them.
+    lost: u32,
     wish: Wish,
     bans: Arc<Mutex<Bans>>,
     strikes: BTreeMap<NodeId, u32>,
@@ -127,6 +134,8 @@ impl ChainOfServers {
         let mut chain = ChainOfServers {
             hops: Vec::new(),
             history: History::new(context.hidden),
+            drafted: 0,
+            lost: 0,
             context,
             blocks,
             servers,
@@ -171,8 +180,37 @@ impl ChainOfServers {
             .unwrap_or(0)
     }
 
-    /// Leads a step through all blocks, and gives the rows that come out. Not cancel-safe.
-    pub async fn step(&mut self, input: &Activations) -> Result<Activations, Broken> {
+    /// How many drafted positions every server takes behind one that is sure.
+    pub fn room_for_drafts(&self) -> u32 {
+        if !self.context.exact {
+            return 0;
+        }
+        let position = self.history.positions();
+        let reserved = self.context.max_positions.saturating_sub(position);
+        let unpaid = DRAFT_ALLOWANCE
+            .saturating_add(position)
+            .saturating_sub(self.lost);
+        let beside = self.room().min(reserved).saturating_sub(1);
+        MAX_DRAFTED.min(beside).min(unpaid)
+    }
+
+    /// So many of the positions that the last step drafted count; those behind them are forgotten
+    /// here, and at the servers with what comes next. Said once after each step that drafts.
+    pub fn keep(&mut self, drafted: u32) {
+        let surplus = self.drafted.saturating_sub(drafted);
+        self.drafted = 0;
+        self.lost = self.lost.saturating_add(surplus);
+        let positions = self.history.positions().saturating_sub(surplus);
+        self.history.keep(positions);
+        for link in self.hops.iter_mut().flat_map(|hop| &mut hop.link) {
+            link.keep(positions);
+        }
+    }
+
+    /// Leads a step, with so many drafted positions at its end, through all blocks, and gives the
+    /// rows that come out. Not cancel-safe.
+    pub async fn step(&mut self, input: &Activations, drafted: u32) -> Result<Activations, Broken> {
+        self.drafted = drafted;
         if self.hops.iter().any(Hop::is_cut_off) {
             self.join().await;
         }
@@ -252,6 +290,8 @@ impl ChainOfServers {
                 refusal.code,
                 RefusalCode::Upstream | RefusalCode::Activations
             ),
+            // It answered something else than we would have sent.
+            ServerError::OtherStep => true,
             _ => false,
         };
         if !joined || !about_input {
@@ -285,6 +325,7 @@ impl ChainOfServers {
         let task = Task {
             rows,
             cut,
+            drafted: self.drafted,
             upstream,
             known: &[],
             tolerance: 0.0,
@@ -427,6 +468,7 @@ impl ChainOfServers {
                     true => Cut::Free,
                     false => Cut::Steps(self.history.steps()),
                 },
+                drafted: self.drafted,
                 upstream,
                 known: if is_last {
                     self.history.vouched_rows(to)
@@ -515,6 +557,8 @@ impl ChainOfServers {
     /// Ends the sequence at every server and pays it. A server that fails now keeps what was
     /// verified before. Not cancel-safe.
     pub async fn finish(&mut self) {
+        // What was drafted last and not asked for again.
+        self.keep(0);
         for at in 0..self.hops.len() {
             let Hop {
                 node,

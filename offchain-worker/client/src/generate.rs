@@ -2,6 +2,7 @@
 
 use crate::{
     chain_of_servers::{ChainOfServers, FailOver, Parts},
+    draft::{Drafted, Drafter, Pace, PromptLookUp},
     ends::{Ends, EndsError, Prompt, TextStream},
     error::{Broken, ClientError},
     failover::Bans,
@@ -41,6 +42,7 @@ pub struct Client {
     pub(crate) ends: Arc<dyn Ends>,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) options: ClientOptions,
+    pub(crate) drafter: Arc<dyn Drafter>,
     pub(crate) bans: Arc<Mutex<Bans>>,
     /// Sessions that were opened and not yet settled.
     pub(crate) open: Mutex<BTreeMap<SessionId, Arc<Mutex<Ledger>>>>,
@@ -82,6 +84,7 @@ struct Answer {
     first: Option<Instant>,
     last: Option<Instant>,
     reported: usize,
+    drafted: Drafted,
 }
 
 impl Client {
@@ -100,9 +103,15 @@ impl Client {
             ends,
             signer,
             options,
+            drafter: Arc::new(PromptLookUp),
             bans,
             open: Mutex::default(),
         }
+    }
+
+    /// The same with another source of guesses; see [`ClientOptions::draft`].
+    pub fn with_drafter(self, drafter: Arc<dyn Drafter>) -> Self {
+        Client { drafter, ..self }
     }
 
     /// The ends.
@@ -243,6 +252,7 @@ impl Client {
             first: None,
             last: None,
             reported: 0,
+            drafted: Drafted::default(),
         };
         let mut failovers = Vec::new();
         let result = match ChainOfServers::connect(parts).await {
@@ -290,7 +300,8 @@ impl Client {
         }
     }
 
-    /// Leads the prompt and one chosen token after the other through the chain.
+    /// Leads the prompt and one chosen token after the other through the chain, with guesses at those
+    /// that follow.
     async fn answer(
         &self,
         chain: &mut ChainOfServers,
@@ -311,36 +322,77 @@ impl Client {
             let room = chain.room().clamp(1, MAX_STEP_TOKENS) as usize;
             let (now, later) = rest.split_at(room.min(rest.len()));
             rest = later;
-            output = Some(self.step(chain, answer, now, sink).await?);
+            output = Some(self.step(chain, answer, now, 0, sink).await?);
         }
-        while let Some(row) = output.as_ref().and_then(last_row) {
-            let token = self.choose(row, &sampling, answer.position()).await?;
-            answer.tokens.push(token);
-            answer.last = Some(Instant::now());
-            answer.first = answer.first.or(answer.last);
-            let piece = match self.ends.is_end(token) {
-                true => String::new(),
-                false => text.push(token),
-            };
-            answer.text.push_str(&piece);
-            sink(Event::Token {
-                id: token,
-                text: &piece,
-            });
-            if self.ends.is_end(token) {
-                answer.finish = Finish::Stop;
-            } else if answer.tokens.len() as u32 >= most {
-                answer.finish = Finish::Length;
-            } else if cancel.is_cancelled() {
-                answer.finish = Finish::Cancelled;
-            } else {
-                output = Some(self.step(chain, answer, &[token], sink).await?);
-                continue;
+        let mut rows = output.as_ref().and_then(last_row);
+        let mut guesses: Vec<u32> = Vec::new();
+        let mut pace = Pace::new(self.options.draft);
+        while let Some(output) = rows.take() {
+            let position = answer.position();
+            let chosen = self.choose(output, &guesses, &sampling, position).await?;
+            // Tokens behind which the answer goes on.
+            let mut counted: u32 = 0;
+            for token in chosen {
+                answer.tokens.push(token);
+                answer.last = Some(Instant::now());
+                answer.first = answer.first.or(answer.last);
+                let piece = match self.ends.is_end(token) {
+                    true => String::new(),
+                    false => text.push(token),
+                };
+                answer.text.push_str(&piece);
+                sink(Event::Token {
+                    id: token,
+                    text: &piece,
+                });
+                if self.ends.is_end(token) {
+                    answer.finish = Finish::Stop;
+                } else if answer.tokens.len() as u32 >= most {
+                    answer.finish = Finish::Length;
+                } else if cancel.is_cancelled() {
+                    answer.finish = Finish::Cancelled;
+                } else {
+                    counted += 1;
+                    continue;
+                }
+                break;
             }
-            break;
+            // The last token of the round was not guessed; that of the answer was not led through the
+            // servers, or does not count as such.
+            let is_over = answer.finish != Finish::Interrupted;
+            let right = counted.saturating_sub(u32::from(!is_over));
+            chain.keep(right);
+            pace.learn(guesses.len() as u32, right);
+            answer.drafted = pace.total;
+            if !is_over {
+                let left = most.saturating_sub(answer.tokens.len() as u32 + 1);
+                let room = chain.room_for_drafts().min(left).min(pace.next());
+                guesses = self.guess(answer, room).await?;
+                let sure = answer.tokens.last().copied();
+                let tokens: Vec<u32> = sure.into_iter().chain(guesses.iter().copied()).collect();
+                let drafted = guesses.len() as u32;
+                rows = Some(self.step(chain, answer, &tokens, drafted, sink).await?);
+            }
         }
         answer.text.push_str(&text.finish());
         Ok(())
+    }
+
+    /// Guesses at most `most` tokens that follow on the answer: tokens of the model, and none behind
+    /// which an answer ends.
+    async fn guess(&self, answer: &Answer, most: u32) -> Result<Vec<u32>, Broken> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let (drafter, ends) = (self.drafter.clone(), self.ends.clone());
+        let tokens = [&answer.prompt[..], &answer.tokens].concat();
+        let guesses = blocking(move || {
+            let vocabulary = ends.config().vocab_size;
+            let guesses = drafter.draft(&tokens, most as usize).into_iter();
+            let usable = |token: &u32| *token < vocabulary && !ends.is_end(*token);
+            Ok(guesses.take(most as usize).take_while(usable).collect())
+        });
+        Ok(guesses.await?)
     }
 
     async fn step(
@@ -348,6 +400,7 @@ impl Client {
         chain: &mut ChainOfServers,
         answer: &mut Answer,
         tokens: &[u32],
+        drafted: u32,
         sink: &mut (impl FnMut(Event<'_>) + Send),
     ) -> Result<Activations, Broken> {
         let (ends, tokens) = (self.ends.clone(), tokens.to_vec());
@@ -357,7 +410,7 @@ impl Client {
             Activations::from_f32(&rows, width)
                 .map_err(|error| EndsError::Compute(error.to_string()))
         });
-        let output = chain.step(&input.await?).await?;
+        let output = chain.step(&input.await?, drafted).await?;
         for failover in chain.failovers().iter().skip(answer.reported) {
             sink(Event::FailedOver(failover));
         }
@@ -365,22 +418,34 @@ impl Client {
         Ok(output)
     }
 
+    /// The tokens that `rows` give, the first at `position`. There is a row in front of each guess and
+    /// one behind the last; those behind a wrong guess give nothing.
     async fn choose(
         &self,
-        row: Activations,
+        rows: Activations,
+        guesses: &[u32],
         sampling: &Sampling,
         position: u64,
-    ) -> Result<u32, Broken> {
-        let (ends, sampling) = (self.ends.clone(), sampling.clone());
-        let token = blocking(move || {
+    ) -> Result<Vec<u32>, Broken> {
+        let (ends, sampling, guesses) = (self.ends.clone(), sampling.clone(), guesses.to_vec());
+        let tokens = blocking(move || {
             let failed = |error: &dyn std::fmt::Display| EndsError::Compute(error.to_string());
-            let row = row.to_f32().map_err(|error| failed(&error))?;
-            let logits = ends.logits(&row)?;
-            sampling
-                .sample(&logits, position)
-                .map_err(|error| failed(&error))
+            let width = rows.header.hidden as usize;
+            let rows = rows.to_f32().map_err(|error| failed(&error))?;
+            let mut tokens = Vec::with_capacity(1 + guesses.len());
+            for (row, position) in rows.chunks(width.max(1)).zip(position..) {
+                let token = sampling
+                    .sample(&ends.logits(row)?, position)
+                    .map_err(|error| failed(&error))?;
+                let is_guessed = guesses.get(tokens.len()) == Some(&token);
+                tokens.push(token);
+                if !is_guessed || ends.is_end(token) {
+                    break;
+                }
+            }
+            Ok(tokens)
         });
-        Ok(token.await?)
+        Ok(tokens.await?)
     }
 
     /// The subnet, if it serves this client's model now.
@@ -555,6 +620,7 @@ impl Answer {
             paid: ledger.paid(),
             finish: self.finish,
             timing,
+            drafted: self.drafted,
             failovers,
             abandoned: Vec::new(),
         }

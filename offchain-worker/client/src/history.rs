@@ -42,6 +42,18 @@ impl History {
             .extend_from_slice(rows);
     }
 
+    /// Only the first positions are left at every boundary: the last step had drafted ones behind
+    /// them, which do not count.
+    pub fn keep(&mut self, positions: u32) {
+        let surplus = self.positions().saturating_sub(positions);
+        if let Some(last) = self.steps.last_mut() {
+            *last = last.saturating_sub(surplus);
+        }
+        for rows in self.boundaries.values_mut() {
+            rows.truncate(positions as usize * self.row);
+        }
+    }
+
     /// The partition of the positions into steps.
     pub fn steps(&self) -> &[u32] {
         &self.steps
@@ -160,6 +172,23 @@ mod tests {
         assert_eq!(history.rows(4), rows(&[3.0, 4.0]).bytes);
         assert_eq!(history.rows(9), &[] as &[u8]);
         assert_eq!(history.activations(history.rows(0)), rows(&[1.0, 2.0, 5.0]));
+    }
+
+    #[test]
+    fn what_does_not_count_is_forgotten_everywhere() {
+        let mut history = History::new(1);
+        let rows = |values: &[f32]| Activations::from_f32(values, 1).unwrap();
+        history.begin(&rows(&[1.0, 2.0]));
+        history.append(4, &rows(&[3.0, 4.0]).bytes);
+        history.begin(&rows(&[5.0, 6.0, 7.0]));
+        history.append(4, &rows(&[8.0, 9.0, 10.0]).bytes);
+        history.keep(3);
+        assert_eq!((history.steps(), history.positions()), (&[2, 1][..], 3));
+        assert_eq!(history.rows(0), rows(&[1.0, 2.0, 5.0]).bytes);
+        assert_eq!(history.rows(4), rows(&[3.0, 4.0, 8.0]).bytes);
+        assert_eq!(history.last_step(4), rows(&[8.0]).bytes);
+        history.keep(9);
+        assert_eq!(history.positions(), 3);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 mod chain_of_servers;
+pub mod draft;
 pub mod ends;
 pub mod error;
 pub mod failover;
@@ -21,6 +22,7 @@ mod session;
 mod tests;
 
 pub use chain_of_servers::FailOver;
+pub use draft::{Drafted, Drafter, PromptLookUp};
 pub use ends::{Ends, EndsError, EngineEnds, Message, Prompt, Role};
 pub use error::{ClientError, ServerError};
 pub use generate::{Client, Request};

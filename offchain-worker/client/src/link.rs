@@ -67,6 +67,8 @@ pub(crate) struct Task<'a> {
     /// `[positions, hidden]`, continuing what was run before.
     pub rows: &'a [u8],
     pub cut: Cut<'a>,
+    /// So many rows at the end are drafted: they go in one step with the one before them.
+    pub drafted: u32,
     /// All receipts of the predecessor.
     pub upstream: &'a [SignedReceipt],
     /// What is known of the output, from its first row on: a replay must give it again.
@@ -112,8 +114,11 @@ pub(crate) struct Link {
     epoch: u32,
     credit: u32,
     next_step: u32,
-    /// Positions sent.
+    /// Positions sent, drafted ones with them.
     sent: u32,
+    /// Rows of the drafted positions that the server holds, as they went in and came out. Neither side
+    /// commits to them before it is known that they count.
+    held: (Vec<u8>, Vec<u8>),
     inflight: VecDeque<InFlight>,
     input: Boundary,
     output: Boundary,
@@ -139,6 +144,7 @@ pub(crate) struct Link {
 /// What a server said to an `Open`.
 struct Opened {
     position: u32,
+    drafted: u32,
     credit: u32,
 }
 
@@ -185,9 +191,17 @@ async fn open(
         within(limit, stream.send(request.clone(), None)).await?;
         match within(limit, stream.receive()).await?.0 {
             Response::Opened {
-                position, credit, ..
+                position,
+                drafted,
+                credit,
+                ..
             } => {
-                return Ok((stream, Opened { position, credit }));
+                let opened = Opened {
+                    position,
+                    drafted,
+                    credit,
+                };
+                return Ok((stream, opened));
             }
             Response::Refused(Refusal {
                 code: RefusalCode::Session,
@@ -230,7 +244,7 @@ impl Link {
     ) -> Result<Self, ServerError> {
         let receipts = before.as_ref().map_or(0, Verified::positions);
         let (stream, opened) = open(&context, &server, epoch, receipts).await?;
-        if opened.position != 0 {
+        if opened.position != 0 || opened.drafted != 0 {
             return Err(ServerError::Unexpected("positions of another epoch"));
         }
         let boundary = |at| {
@@ -257,6 +271,7 @@ impl Link {
             credit: opened.credit,
             next_step: 0,
             sent: 0,
+            held: Default::default(),
             inflight: VecDeque::new(),
             due: VecDeque::new(),
             early: VecDeque::new(),
@@ -289,6 +304,16 @@ impl Link {
         vouchered
             .saturating_add(self.credit)
             .saturating_sub(self.sent)
+    }
+
+    /// Only the first `positions` of the sequence count: of the drafted ones that the server holds,
+    /// those up to there. It hears of it with what comes next.
+    pub fn keep(&mut self, positions: u32) {
+        let counted = positions.saturating_sub(self.input.position()) as usize * self.row();
+        let (given, gave) = &mut self.held;
+        given.truncate(counted);
+        gave.truncate(counted);
+        self.sent = self.input.position() + (given.len() / self.row().max(1)) as u32;
     }
 
     /// Runs rows through the server, and gives the rows that come out. Returns when every output
@@ -334,10 +359,14 @@ impl Link {
                 }
                 let (now, rest) = work.task.rows.split_at(tokens as usize * self.row());
                 work.task.rows = rest;
+                let drafted = match rest.is_empty() {
+                    true => work.task.drafted,
+                    false => 0,
+                };
                 if let Cut::Steps(steps) = &mut work.task.cut {
                     *steps = steps.get(1..).unwrap_or(&[]);
                 }
-                self.send_step(tokens, Bytes::copy_from_slice(now), handed_on)
+                self.send_step(tokens, drafted, Bytes::copy_from_slice(now), handed_on)
                     .await?;
                 if handed_on {
                     self.forward(work.task.upstream, self.sent).await?;
@@ -363,14 +392,24 @@ impl Link {
         let tokens = match task.cut {
             Cut::Steps(steps) => steps.first().copied().filter(|step| *step <= left)?,
             Cut::Free => {
+                let last = match task.drafted {
+                    0 => 0,
+                    drafted => drafted + 1,
+                };
+                // What is drafted goes whole; all before it in steps of its own.
+                let free = match left.saturating_sub(last) {
+                    0 => left,
+                    free => free,
+                };
                 // No crumbs while there is something to wait for.
                 let least = if self.inflight.is_empty() {
                     1
                 } else {
                     RECEIPT_POSITIONS
                 };
-                let most = left.min(self.room()).min(MAX_STEP_TOKENS);
-                (most >= least.min(left)).then_some(most)?
+                let least = if free == last { free } else { least.min(free) };
+                let most = free.min(self.room()).min(MAX_STEP_TOKENS);
+                (most >= least).then_some(most)?
             }
         };
         let waiting: usize = self
@@ -391,6 +430,7 @@ impl Link {
     async fn send_step(
         &mut self,
         tokens: u32,
+        drafted: u32,
         bytes: Bytes,
         handed_on: bool,
     ) -> Result<(), ServerError> {
@@ -402,6 +442,7 @@ impl Link {
         let step = Step {
             step: self.next_step,
             position: self.sent,
+            drafted,
             activations: header,
         };
         self.next_step += 1;
@@ -626,7 +667,13 @@ impl Link {
                 exact: self.context.exact,
             });
         }
-        let ranges = self.commit(&sent.bytes, &payload.bytes)?;
+        let sure = (step.activations.tokens.saturating_sub(step.drafted)) as usize * self.row();
+        let (given, given_drafts) = sent.bytes.split_at(sure.min(sent.bytes.len()));
+        let (gave, gave_drafts) = payload.bytes.split_at(sure.min(payload.bytes.len()));
+        let held = (given_drafts.to_vec(), gave_drafts.to_vec());
+        let (counted_in, counted_out) = std::mem::replace(&mut self.held, held);
+        let mut ranges = self.commit(&counted_in, &counted_out)?;
+        ranges.extend(self.commit(given, gave)?);
         // What an earlier epoch signed is not signed again.
         let signed = self.verified.positions();
         self.due.extend(
@@ -701,7 +748,7 @@ impl Link {
     }
 
     /// Opens the broken stream again in the same epoch, if the server still holds what it held and
-    /// no more than one step is open: that one is repeated.
+    /// no more than one step is open: that one is repeated. It is done with there, or can be.
     async fn resume(
         &mut self,
         cause: ServerError,
@@ -717,8 +764,13 @@ impl Link {
         let Ok((stream, opened)) = opened else {
             return Err(cause);
         };
-        let before = self.input.position();
-        if opened.position != before && opened.position != self.sent {
+        let next = self.inflight.front().map(|inflight| inflight.step);
+        let begins = next.map_or(self.sent, |step| step.position);
+        let held_until = opened.position.saturating_add(opened.drafted);
+        let is_next = opened.position <= begins && begins <= held_until;
+        let is_done =
+            next.is_some_and(|step| (held_until, opened.drafted) == (self.sent, step.drafted));
+        if !is_next && !is_done {
             return Err(ServerError::Forgot {
                 position: opened.position,
             });
@@ -766,10 +818,14 @@ impl Link {
     /// May be repeated after the stream broke: a server says again what it said at the end.
     async fn try_finish(&mut self, upstream: &[SignedReceipt]) -> Result<(), ServerError> {
         self.forward(upstream, self.sent).await?;
-        if let (Some(given), Some(gave)) = (self.input.cut(), self.output.cut()) {
-            self.due.push_back((given, gave));
-        }
-        self.send(Request::Finish, None).await?;
+        let (given, gave) = std::mem::take(&mut self.held);
+        let mut ranges = self.commit(&given, &gave)?;
+        ranges.extend(self.input.cut().zip(self.output.cut()));
+        let signed = self.verified.positions();
+        ranges.retain(|(given, _)| given.start >= signed);
+        self.due.extend(ranges);
+        let positions = self.sent;
+        self.send(Request::Finish { positions }, None).await?;
         let finished = loop {
             let received = within(self.context.step_timeout, self.receive()).await?;
             match received.0 {

@@ -90,6 +90,10 @@ pub struct ClientOptions {
     /// Lets servers hand their outputs on to each other: one round trip for each token instead of
     /// one for each server. They come here as well, for checks and fail-over.
     pub push: bool,
+    /// Most tokens that are guessed ahead with each that is sure, where the profile is exact: the
+    /// servers check them in one pass, and the answer is the same in fewer round trips. At most
+    /// [`limits::MAX_DRAFTED`] count; 0 guesses nothing.
+    pub draft: u32,
     /// Seed for choices among equal routes; random without.
     pub route_seed: Option<u64>,
 }
@@ -109,6 +113,7 @@ impl Default for ClientOptions {
             step_timeout: limits::STEP_TIMEOUT,
             ban: limits::BAN,
             push: true,
+            draft: limits::MAX_DRAFTED,
             route_seed: None,
         }
     }

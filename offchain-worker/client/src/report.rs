@@ -1,6 +1,6 @@
 //! What the caller hears: while an answer is made, and once it is there.
 
-use crate::{chain_of_servers::FailOver, error::Broken, payment::Paid};
+use crate::{chain_of_servers::FailOver, draft::Drafted, error::Broken, payment::Paid};
 use quipu_primitives::{Digest, NodeId, SessionId, Span};
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ pub struct Generation {
     pub finish: Finish,
     /// How long it took.
     pub timing: Timing,
+    /// How many tokens were guessed ahead, and how many of them were right.
+    pub drafted: Drafted,
     /// Servers that failed on the way.
     pub failovers: Vec<FailOver>,
     /// Sessions that were given up before this one; see [`Event::Withdrawn`].

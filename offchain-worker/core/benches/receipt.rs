@@ -24,6 +24,7 @@ fn identity() -> Identity {
         peer: vec![1; 38],
         weights_root: [2; 32],
         profile: [3; 32],
+        exact: true,
         hidden: HIDDEN,
         context: 8192,
         signer: Arc::new(EphemeralKey::from_seed(&[7; 32])),

@@ -14,13 +14,15 @@
 //!   positions that were signed. Receipts are not made anew: what counts is what was handed out
 //!   first. A backend whose prefill differs from its decoding in the last bit can thus replay.
 //! - *Credit*: positions that are served beyond the last voucher.
+//! - *Drafted* positions are in the cache, behind those that count. The next step, or `Finish`, says
+//!   how many of them count; only then are they committed to, signed and owed.
 //!
 //! # The way of a request
 //!
 //! ```text
 //! check      an Open against the chain's record of the session           ValidOpen or a Refusal
 //! on_open    Reserve ─▶ on_reserved ─▶ Opened, or Opened at once when the cache is still held
-//! on_request Step ─▶ Compute ─▶ on_computed ─▶ Output, Receipt…
+//! on_request Step ─▶ Truncate, Compute ─▶ on_computed ─▶ Output, Receipt…
 //!            Voucher, Upstream, Finish ─▶ answered at once
 //! evict      the lease ended: forget the cache
 //! ```
@@ -37,6 +39,7 @@
 //! - Vouchers only rise, and only the session key makes them.
 
 mod commit;
+mod drafts;
 mod identity;
 mod lease;
 mod machine;

@@ -89,7 +89,9 @@ impl ClientStream {
 /// Does a server owe an answer to it?
 fn is_answered(request: &Request) -> bool {
     match request {
-        Request::Open(_) | Request::Step(_) | Request::Voucher { .. } | Request::Finish => true,
+        Request::Open(_) | Request::Step(_) | Request::Voucher { .. } | Request::Finish { .. } => {
+            true
+        }
         Request::Upstream(_) | Request::HandOn(_) | Request::TakeFrom(_) | Request::Push(_) => {
             false
         }

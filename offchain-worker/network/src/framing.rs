@@ -342,6 +342,7 @@ mod tests {
         let step = Step {
             step: 0,
             position: 0,
+            drafted: 0,
             activations: activations.header,
         };
         assert!(request_frame(&Request::Step(step), Some(activations.clone())).is_ok());
@@ -350,7 +351,7 @@ mod tests {
             Err(FrameError::Mismatch(_))
         ));
         assert_eq!(
-            request_frame(&Request::Finish, Some(activations)),
+            request_frame(&Request::Finish { positions: 0 }, Some(activations)),
             Err(FrameError::Unsolicited(8))
         );
     }

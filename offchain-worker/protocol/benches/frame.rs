@@ -17,6 +17,7 @@ fn encode(values: &[f32]) -> BytesMut {
     let step = Request::Step(Step {
         step: 1,
         position: 128,
+        drafted: 0,
         activations: activations.header,
     });
     let frame = Frame::new(&step, activations.bytes);

@@ -112,6 +112,7 @@ mod tests {
         let step = Step {
             step: 3,
             position: 9,
+            drafted: 1,
             activations: activations.header,
         };
         let frame = Frame::new(&Request::Step(step), activations.bytes.clone());
@@ -145,11 +146,12 @@ mod tests {
 
     #[test]
     fn payloads_must_fit_their_header() {
-        let finish = Frame::new(&Request::Finish, vec![0; 4].into());
+        let finish = Frame::new(&Request::Finish { positions: 0 }, vec![0; 4].into());
         assert_eq!(finish.into_request(), Err(FrameError::Unsolicited(4)));
         let step = Step {
             step: 0,
             position: 0,
+            drafted: 0,
             activations: ActivationsHeader {
                 dtype: DType::F32,
                 tokens: u32::MAX,
@@ -158,7 +160,7 @@ mod tests {
         };
         let short = Frame::new(&Request::Step(step), vec![0; 4].into());
         assert!(matches!(short.into_request(), Err(FrameError::Mismatch(_))));
-        let mut trailing = Frame::new(&Request::Finish, Bytes::new());
+        let mut trailing = Frame::new(&Request::Finish { positions: 0 }, Bytes::new());
         trailing.header = [trailing.header.as_ref(), &[0]].concat().into();
         assert_eq!(trailing.into_request(), Err(FrameError::Malformed));
     }

@@ -15,9 +15,9 @@ pub use message::{
 };
 
 /// Version of everything in this crate. A server refuses an `Open` of another version.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Stream protocol between a client and a server.
-pub const SERVE_PROTOCOL: &str = "/quipu/serve/2";
+pub const SERVE_PROTOCOL: &str = "/quipu/serve/3";
 /// Kademlia's protocol name for the swarm.
 pub const KAD_PROTOCOL: &str = "/quipu/kad/1";
 /// What identify announces.

@@ -8,6 +8,11 @@ pub const MAX_HEADER: usize = 4 * 1024;
 pub const MAX_PAYLOAD: usize = 32 * 1024 * 1024;
 /// Most positions in one step; a longer prompt goes in several.
 pub const MAX_STEP_TOKENS: u32 = 512;
+/// Most positions at the end of a step that are drafted.
+pub const MAX_DRAFTED: u32 = 16;
+/// Drafted positions that may fail to count in a session, beyond as many as it has positions. They
+/// are computed, and nobody pays for them.
+pub const DRAFT_ALLOWANCE: u32 = 64;
 /// Positions that a server serves beyond the last voucher.
 pub const CREDIT_POSITIONS: u32 = 96;
 /// Complete ranges that a server serves without having seen the predecessor's receipts for them.

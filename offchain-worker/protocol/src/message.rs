@@ -46,6 +46,10 @@ pub struct Step {
     pub step: u32,
     /// First position of the payload.
     pub position: u32,
+    /// How many positions at the end of the payload are drafted: the next step, or `Finish`, says by
+    /// its position how many of them count. Less than there are positions, at most
+    /// [`crate::limits::MAX_DRAFTED`], and 0 unless the numeric profile is exact.
+    pub drafted: u32,
     /// Shape of the payload.
     pub activations: ActivationsHeader,
 }
@@ -68,6 +72,8 @@ pub struct Push {
     pub epoch: u32,
     /// First position of the payload.
     pub position: u32,
+    /// As in [`Step::drafted`].
+    pub drafted: u32,
     /// Shape of the payload.
     pub activations: ActivationsHeader,
 }
@@ -96,7 +102,10 @@ pub enum Request {
     /// The sequence is complete: the server signs what its last receipt left out, and frees its
     /// cache.
     #[codec(index = 4)]
-    Finish,
+    Finish {
+        /// Positions of the sequence: of those that were drafted last, so many count.
+        positions: u32,
+    },
     /// Hand every further output on to this server as well, or no more to any. Has no answer.
     #[codec(index = 5)]
     HandOn(Option<Successor>),
@@ -118,6 +127,8 @@ pub enum Response {
     Opened {
         /// Positions that the server holds of this session and epoch: where the next step begins.
         position: u32,
+        /// Drafted positions that it holds beyond: the next step may begin behind any of them.
+        drafted: u32,
         /// Positions it serves beyond the last voucher.
         credit: u32,
         /// How long it keeps an unused cache, in milliseconds.
@@ -206,6 +217,9 @@ pub enum RefusalCode {
     /// The server failed; nothing was appended.
     #[codec(index = 15)]
     Internal,
+    /// Drafted positions where none may be, or more than may be.
+    #[codec(index = 16)]
+    Drafted,
 }
 
 /// A typed refusal with words for people.
@@ -221,7 +235,7 @@ impl RefusalCode {
     /// Does the server close the stream after it?
     pub fn is_fatal(self) -> bool {
         use RefusalCode::*;
-        !matches!(self, Unpaid | Voucher | Upstream | Position)
+        !matches!(self, Unpaid | Voucher | Upstream | Position | Drafted)
     }
 
     /// May the client turn to another server with the same sequence?

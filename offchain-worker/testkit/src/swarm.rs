@@ -423,6 +423,7 @@ mod tests {
         let step = Step {
             step: 0,
             position: 0,
+            drafted: 0,
             activations: activations.header,
         };
         stream
@@ -505,7 +506,10 @@ mod tests {
                 ..Faults::default()
             },
         );
-        stream.send(Request::Finish, None).await.unwrap();
+        stream
+            .send(Request::Finish { positions: 0 }, None)
+            .await
+            .unwrap();
         let (refused, _) = stream.receive().await.unwrap();
         assert!(
             matches!(&refused, Response::Refused(refusal) if refusal.code == RefusalCode::Unexpected)

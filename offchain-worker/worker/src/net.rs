@@ -199,9 +199,11 @@ mod tests {
         let mut near = peers.open(&me, &[]).await.unwrap();
         let mut far = streams.next().await.unwrap();
         assert_eq!(far.peer(), me);
-        near.send(Request::Finish, None).await.unwrap();
+        near.send(Request::Finish { positions: 0 }, None)
+            .await
+            .unwrap();
         let (request, _) = far.receive().await.unwrap();
-        assert_eq!(request, Request::Finish);
+        assert_eq!(request, Request::Finish { positions: 0 });
         let refusal = Response::Refused(Refusal::new(RefusalCode::Unexpected, "no session"));
         far.send(refusal.clone(), None).await.unwrap();
         assert_eq!(near.receive().await.unwrap().0, refusal);

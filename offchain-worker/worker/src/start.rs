@@ -196,6 +196,7 @@ async fn prepare(
             peer: peer.to_bytes(),
             weights_root: subnet.manifest.weights_root,
             profile: profile.digest(),
+            exact: profile.kernel.is_exact(),
             hidden: compute.hidden_size(),
             context: compute.context_length(),
             signer,

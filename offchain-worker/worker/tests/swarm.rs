@@ -160,6 +160,7 @@ impl World {
                 peer: peer(node),
                 weights_root: manifest.weights_root,
                 profile: exact_profile().digest(),
+                exact: true,
                 hidden: manifest.config.hidden_size,
                 context: manifest.config.context_length,
                 signer: Arc::new(hotkey),
@@ -197,11 +198,17 @@ impl World {
     }
 
     fn client(&self) -> Client {
+        self.client_that_drafts(0)
+    }
+
+    /// Guesses at most so many tokens ahead.
+    fn client_that_drafts(&self, draft: u32) -> Client {
         let ends: Arc<dyn Ends> = Arc::new(EngineEnds::load(&self.files.open()).unwrap());
         let options = ClientOptions {
             open_timeout: Duration::from_secs(5),
             step_timeout: Duration::from_secs(10),
             ban: Duration::from_secs(60),
+            draft,
             ..Default::default()
         };
         let peers = Arc::new(self.swarm.client(b"client"));
@@ -217,6 +224,17 @@ impl World {
     async fn ask(&self, sampling: SamplingOptions) -> Result<Generation, ClientError> {
         let request = Request::new(SUBNET, Prompt::Text(PROMPT.into()), sampling);
         self.client().generate(request, |_| {}).await
+    }
+
+    /// A long answer, which in a model of random weights comes to repeat itself.
+    async fn ramble(&self, draft: u32, sampling: SamplingOptions) -> Generation {
+        let sampling = SamplingOptions {
+            max_tokens: 90,
+            ..sampling
+        };
+        let request = Request::new(SUBNET, Prompt::Text(PROMPT.into()), sampling);
+        let client = self.client_that_drafts(draft);
+        client.generate(request, |_| {}).await.unwrap()
     }
 
     /// The same answer without any swarm.
@@ -385,4 +403,58 @@ async fn the_second_half_of_a_conversation_with_a_dead_swarm_is_told() {
     assert!(partial.settlement.is_some());
     let session = world.chain.session(partial.session).await.unwrap().unwrap();
     assert_eq!(session.receipt_root, Some(partial.receipt_root));
+}
+
+/// Nearly greedy, so that guesses are right now and then.
+fn sampled() -> SamplingOptions {
+    SamplingOptions {
+        temperature: 0.05,
+        seed: Some(9),
+        ..greedy()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_ahead_gives_the_same_answer_receipts_and_bill() {
+    for options in [greedy(), sampled()] {
+        let (plain, drafting) = (World::new().await, World::new().await);
+        let one = plain.ramble(0, options).await;
+        let other = drafting.ramble(16, options).await;
+        assert_eq!((&other.tokens, &other.text), (&one.tokens, &one.text));
+        assert_eq!(other.paid, one.paid);
+        assert_eq!(other.receipt_root, one.receipt_root);
+        assert_eq!(one.drafted.drafted, 0);
+        let drafted = other.drafted;
+        assert!(drafted.accepted > 0, "{drafted:?}");
+        assert!(other.failovers.is_empty(), "{:?}", other.failovers);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_survive_broken_streams_and_dead_servers() {
+    let plain = World::new().await.ramble(0, greedy()).await;
+    for victim in [1, 2] {
+        for (requests, responses) in [(Some(9), None), (Some(17), None), (None, Some(12))] {
+            for stays_down in [false, true] {
+                let world = World::new().await;
+                let faults = Faults {
+                    requests_left: requests,
+                    responses_left: responses,
+                    stays_down,
+                    ..Default::default()
+                };
+                world.swarm.set_faults(&peer(victim), faults);
+                let drafting = world.ramble(16, greedy()).await;
+                let case = format!("node {victim}: {requests:?}, {responses:?}, {stays_down}");
+                assert_eq!(drafting.tokens, plain.tokens, "{case}");
+                assert_eq!(drafting.text, plain.text, "{case}");
+                assert!(drafting.drafted.accepted > 0, "{case}");
+                assert_eq!(drafting.failovers.len(), usize::from(stays_down), "{case}");
+                if !stays_down {
+                    assert_eq!(drafting.paid, plain.paid, "{case}");
+                    assert_eq!(drafting.receipt_root, plain.receipt_root, "{case}");
+                }
+            }
+        }
+    }
 }

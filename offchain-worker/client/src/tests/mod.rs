@@ -2,6 +2,7 @@
 //! in-memory streams, on a toy model whose bits are known. Faults are injected at exact positions.
 
 mod chain;
+mod drafting;
 mod failover;
 mod generation;
 mod money;

@@ -102,6 +102,7 @@ impl ToyServer {
             peer: peer(node),
             weights_root,
             profile,
+            exact: numerics == Numerics::Exact,
             hidden: HIDDEN,
             context: CONTEXT,
             signer: Arc::new(hotkey(node)),
@@ -230,8 +231,10 @@ impl ToyServer {
         let mut close = false;
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Compute { input, .. } => {
+                Effect::Truncate { positions } => caches.get_mut(&id).unwrap().truncate(positions),
+                Effect::Compute { position, input } => {
                     let cache = caches.get_mut(&id).unwrap();
+                    assert_eq!(cache.len(), position, "appended out of order");
                     let mut output = cache.forward(&input);
                     if let Some(Fault::Miscompute(at)) = fault {
                         if reaches(at) {

@@ -47,12 +47,15 @@ pub enum Numerics {
     Tolerant { machine: u32 },
 }
 
-/// The cache of one sequence at one span: a running state for each block.
+type State = Vec<[f32; HIDDEN as usize]>;
+
+/// The cache of one sequence at one span: a running state for each block, after each position.
 #[derive(Clone, Debug)]
 pub struct ToyCache {
     span: Span,
     numerics: Numerics,
-    state: Vec<[f32; HIDDEN as usize]>,
+    state: State,
+    after: Vec<State>,
 }
 
 impl ToyCache {
@@ -62,7 +65,22 @@ impl ToyCache {
             span,
             numerics,
             state,
+            after: Vec::new(),
         }
+    }
+
+    /// Positions in it.
+    pub fn len(&self) -> u32 {
+        self.after.len() as u32
+    }
+
+    /// Goes back to what it was after so many positions.
+    pub fn truncate(&mut self, positions: u32) {
+        self.after.truncate(positions as usize);
+        self.state = match self.after.last() {
+            Some(state) => state.clone(),
+            None => Self::new(self.span, self.numerics).state,
+        };
     }
 
     pub fn forward(&mut self, input: &Activations) -> Activations {
@@ -82,6 +100,7 @@ impl ToyCache {
                     }
                 }
             }
+            self.after.push(self.state.clone());
         }
         Activations::from_f32(&rows, HIDDEN).unwrap()
     }

@@ -90,6 +90,12 @@ impl Commitments {
         self.now.input.position()
     }
 
+    /// Positions that [`Commitments::finish`] will have signed.
+    pub fn end(&self) -> u32 {
+        let open = self.kept.as_ref().unwrap_or(&self.now);
+        open.input.position().max(self.signed_end())
+    }
+
     /// Everything that was signed, in order.
     pub fn signed(&self) -> &[SignedReceipt] {
         &self.signed

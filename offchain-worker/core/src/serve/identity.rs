@@ -24,6 +24,9 @@ pub struct Identity {
     pub weights_root: Digest,
     /// Digest of its numeric profile.
     pub profile: Digest,
+    /// Does the profile give the same bits however positions are cut into steps? Then drafted ones
+    /// are taken.
+    pub exact: bool,
     /// Width of the residual stream.
     pub hidden: u32,
     /// Longest sequence.

@@ -1,10 +1,13 @@
 //! The state machine of one session at one server.
 
 use super::{
-    commit::Prepared, upstream::Wrong, Commitments, Identity, Neighbour, Neighbours, Now, Payment,
-    Record, Upstream, ValidOpen,
+    commit::{Mismatch, Prepared},
+    drafts::{joined, parts, Drafts},
+    upstream::Wrong,
+    Commitments, Identity, Neighbour, Neighbours, Now, Payment, Record, Upstream, ValidOpen,
 };
 use crate::ports::ComputeError;
+use bytes::Bytes;
 use quipu_primitives::{
     hash::hash_of, DType, Digest, SessionId, SignatureBytes, Voucher, RECEIPT_POSITIONS,
 };
@@ -22,6 +25,12 @@ pub enum Effect {
     /// Reserve a cache for this session and report to [`Serving::on_reserved`]. Comes last.
     Reserve {
         /// Positions it must hold.
+        positions: u32,
+    },
+    /// Cut this session's cache back to its first positions: those behind were drafted, and do not
+    /// count.
+    Truncate {
+        /// How many are left.
         positions: u32,
     },
     /// Run this through the span and report to [`Serving::on_computed`]. Comes last.
@@ -67,6 +76,10 @@ struct Pending {
     step: Step,
     input: Digest,
     prepared: Prepared,
+    /// What came out for the drafted positions before it, which count now.
+    counted: Bytes,
+    /// What goes in for its own drafted positions.
+    drafted: Bytes,
 }
 
 /// One session at this server, from its first `Open` until the chain closed it. Outlives streams
@@ -82,6 +95,7 @@ pub struct Serving {
     asked: Option<(u32, u32)>,
     payment: Payment,
     commitments: Commitments,
+    drafts: Drafts,
     upstream: Upstream,
     answered: Option<Answered>,
     pending: Option<Pending>,
@@ -146,10 +160,11 @@ impl Serving {
             successor: None,
             opened,
             commitments,
+            drafts: Drafts::default(),
             me,
         };
         if serving.commitments.is_cut() {
-            serving.end(None);
+            serving.end(Vec::new());
         }
         serving
     }
@@ -159,9 +174,14 @@ impl Serving {
         self.session
     }
 
-    /// Positions in the cache.
+    /// Positions in the cache that count.
     pub fn position(&self) -> u32 {
         self.commitments.position()
+    }
+
+    /// Drafted positions in the cache, behind those that count.
+    pub fn drafted(&self) -> u32 {
+        self.drafts.held()
     }
 
     /// Highest number of positions that were ever answered: what the client should have paid.
@@ -252,6 +272,7 @@ impl Serving {
 
     fn forget(&mut self, same_epoch: bool) {
         self.commitments.restart(&self.me, same_epoch);
+        self.drafts.forget();
         self.reserved = None;
         self.answered = None;
         self.pending = None;
@@ -273,7 +294,7 @@ impl Serving {
             },
             (Request::Upstream(receipt), None) => self.upstream(receipt),
             (Request::Voucher { voucher, signature }, None) => self.voucher(voucher, signature),
-            (Request::Finish, None) => self.finish(),
+            (Request::Finish { positions }, None) => self.finish(positions),
             (Request::HandOn(successor), None) => self.hand_on(successor),
             (Request::TakeFrom(node), None) => {
                 let before = &self.neighbours.before;
@@ -301,15 +322,22 @@ impl Serving {
         input: Activations,
         now: Now,
     ) -> Option<Vec<Effect>> {
+        let tokens = input.header.tokens;
+        let counted = self.counted(push.position);
+        let is_drafted_well = counted.is_some_and(|counted| {
+            let drafts = &self.drafts;
+            let admitted = drafts.admit(&self.me, push.position, tokens, push.drafted, counted);
+            admitted.is_ok()
+        });
         let is_due = self.pusher.as_ref().is_some_and(|one| one.peer == from)
             && (push.session, push.epoch) == (self.session, self.epoch)
-            && push.position == self.commitments.position()
+            && is_drafted_well
             && self.pending.is_none()
             && self.finished.is_none()
             && self.fits(&input);
         // A voucher or a receipt that would admit it may be on its way from the client: behind it
         // the client's own step comes in order.
-        let end = push.position.saturating_add(input.header.tokens);
+        let end = push.position.saturating_add(tokens);
         let is_admitted = end <= self.payment.limit(&self.me)
             && self
                 .upstream
@@ -322,11 +350,17 @@ impl Serving {
         let step = Step {
             step: last.map_or(0, |last| last.step.step.saturating_add(1)),
             position: push.position,
+            drafted: push.drafted,
             activations: push.activations,
         };
         Some(match self.step(step, input, now) {
             Ok(effects) | Err(effects) => effects,
         })
+    }
+
+    /// How many drafted positions count if the sequence goes on at `position`; `None` if it can't.
+    fn counted(&self, position: u32) -> Option<u32> {
+        self.drafts.counted(self.commitments.position(), position)
     }
 
     /// Is it of a shape that a step may have here?
@@ -352,9 +386,9 @@ impl Serving {
 
     /// Hands an output on, if the client asked for it. Comes before the reply to the client: the
     /// successor is what the answer waits for.
-    fn handed_on(&self, position: u32, output: &Activations) -> Option<Effect> {
+    fn handed_on(&self, step: Step, output: &Activations) -> Option<Effect> {
         let Successor { epoch, .. } = self.successor?;
-        let session = self.session;
+        let (session, position) = (self.session, step.position);
         Some(match self.behind() {
             Some(to) => Effect::HandOn {
                 to: to.clone(),
@@ -362,6 +396,7 @@ impl Serving {
                     session,
                     epoch,
                     position,
+                    drafted: step.drafted,
                     activations: output.header,
                 },
                 output: output.clone(),
@@ -377,7 +412,6 @@ impl Serving {
         input: Activations,
         now: Now,
     ) -> Result<Vec<Effect>, Vec<Effect>> {
-        let position = self.commitments.position();
         if now.block >= self.deadline {
             return Err(self.refuse(RefusalCode::Session, "the session expired; open another"));
         }
@@ -415,11 +449,15 @@ impl Serving {
             effects.push(Effect::Close);
             return Err(effects);
         };
-        if step.position != position {
-            let message = format!("position {position} comes next, not {}", step.position);
-            return Err(self.refuse(RefusalCode::Position, message));
-        }
-        let end = position.saturating_add(input.header.tokens);
+        let position = step.position;
+        let counted = self
+            .counted(position)
+            .ok_or_else(|| self.not_next(position))?;
+        let tokens = input.header.tokens;
+        self.drafts
+            .admit(&self.me, position, tokens, step.drafted, counted)
+            .map_err(refused)?;
+        let end = position.saturating_add(tokens);
         if end > reserved {
             let message = format!("{end} positions; {reserved} are reserved");
             return Err(self.refuse(RefusalCode::Context, message));
@@ -436,17 +474,43 @@ impl Serving {
         self.upstream
             .admits(&self.me, self.commitments.signed().len())
             .map_err(refused)?;
+        let (counted_in, counted_out) = self.drafts.rows(counted);
+        let own = parts(&input, step.drafted);
         let prepared = self
             .commitments
-            .prepare(&input.bytes, self.me.hidden as usize * 4)
+            .prepare(&joined(&counted_in, &own.sure), self.row())
             .map_err(|error| self.refuse(RefusalCode::Position, error.to_string()))?;
         self.upstream.expect(&prepared.ranges).map_err(conflict)?;
+        let cut = (counted < self.drafts.held()).then_some(Effect::Truncate {
+            positions: position,
+        });
+        self.drafts.cut(counted);
         self.pending = Some(Pending {
             step,
             input: digest,
             prepared,
+            counted: counted_out,
+            drafted: own.drafted,
         });
-        Ok(vec![Effect::Compute { position, input }])
+        let compute = Effect::Compute { position, input };
+        Ok(cut.into_iter().chain([compute]).collect())
+    }
+
+    /// Bytes of a row.
+    fn row(&self) -> usize {
+        self.me.hidden as usize * 4
+    }
+
+    fn not_next(&self, position: u32) -> Vec<Effect> {
+        let next = self.commitments.position();
+        let message = match self.drafts.held() {
+            0 => format!("position {next} comes next, not {position}"),
+            held => format!(
+                "a position from {next} to {}, with {held} drafted ones, comes next, not {position}",
+                next.saturating_add(held)
+            ),
+        };
+        self.refuse(RefusalCode::Position, message)
     }
 
     /// The result of [`Effect::Compute`].
@@ -471,10 +535,10 @@ impl Serving {
             }
             Err(error) => return self.refuse(RefusalCode::Internal, error.to_string()),
         };
-        let signed = match self
-            .commitments
-            .complete(&self.me, pending.prepared, &output.bytes)
-        {
+        let own = parts(&output, pending.step.drafted);
+        let rows = joined(&pending.counted, &own.sure);
+        let completed = self.commitments.complete(&self.me, pending.prepared, &rows);
+        let signed = match completed {
             Ok(signed) => signed,
             Err(error) => {
                 self.forget(true);
@@ -482,8 +546,10 @@ impl Serving {
                 return [vec![Effect::Release], effects].concat();
             }
         };
+        self.drafts
+            .replace(pending.step.drafted, pending.drafted, own.drafted);
         self.served = self.served.max(self.commitments.position());
-        let handed_on = self.handed_on(pending.step.position, &output);
+        let handed_on = self.handed_on(pending.step, &output);
         let mut answer = vec![(Response::Output(pending.step), Some(output))];
         let mut effects: Vec<Effect> = handed_on.into_iter().chain(replies(&answer)).collect();
         effects.extend(self.receipts(signed, &mut answer));
@@ -547,12 +613,31 @@ impl Serving {
         }
     }
 
-    fn finish(&mut self) -> Vec<Effect> {
+    fn finish(&mut self, positions: u32) -> Vec<Effect> {
         if let Some(answer) = &self.finished {
             return replies(answer);
         }
-        let last = self.commitments.finish(&self.me);
-        let mut effects = self.end(last);
+        let end = self.commitments.end();
+        // Drafted ones in the middle of a replay are not behind the last that counts.
+        let held = match self.commitments.position() == end {
+            true => self.drafts.held(),
+            false => 0,
+        };
+        let counted = positions
+            .checked_sub(end)
+            .filter(|counted| *counted <= held);
+        let Some(counted) = counted else {
+            let message = format!(
+                "the sequence has {end} positions and {held} drafted ones, not {positions}"
+            );
+            return self.refuse(RefusalCode::Position, message);
+        };
+        let mut signed = match self.count(counted) {
+            Ok(signed) => signed,
+            Err(error) => return self.refuse(RefusalCode::Position, error.to_string()),
+        };
+        signed.extend(self.commitments.finish(&self.me));
+        let mut effects = self.end(signed);
         if self.reserved.is_some() {
             effects.push(Effect::Release);
         }
@@ -560,10 +645,22 @@ impl Serving {
         effects
     }
 
-    /// Sets the last answer of the session, and gives it.
-    fn end(&mut self, last: Option<SignedReceipt>) -> Vec<Effect> {
+    /// Lets the first `counted` drafted positions count, and signs the ranges that they complete.
+    fn count(&mut self, counted: u32) -> Result<Vec<SignedReceipt>, Mismatch> {
+        if counted == 0 {
+            return Ok(Vec::new());
+        }
+        let (input, output) = self.drafts.rows(counted);
+        let prepared = self.commitments.prepare(&input, self.row())?;
+        let signed = self.commitments.complete(&self.me, prepared, &output)?;
+        self.served = self.served.max(self.commitments.position());
+        Ok(signed)
+    }
+
+    /// Sets the last answer of the session, and gives it. `signed` is what was signed last.
+    fn end(&mut self, signed: Vec<SignedReceipt>) -> Vec<Effect> {
         let mut answer = Vec::new();
-        let mut effects = self.receipts(last.into_iter().collect(), &mut answer);
+        let mut effects = self.receipts(signed, &mut answer);
         if answer.is_empty() && self.commitments.is_cut() {
             let cut = self.commitments.signed().last().cloned();
             answer.extend(cut.map(|receipt| (Response::Receipt(receipt), None)));
@@ -582,6 +679,7 @@ impl Serving {
     fn opened(&self, position: u32, receipts: u32) -> Vec<Effect> {
         let opened = Response::Opened {
             position,
+            drafted: self.drafts.held(),
             credit: CREDIT_POSITIONS,
             lease_millis: LEASE.as_millis() as u32,
         };

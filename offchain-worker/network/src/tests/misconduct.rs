@@ -95,7 +95,7 @@ async fn a_malformed_header_is_refused() {
 
 #[tokio::test]
 async fn an_unsolicited_payload_is_refused() {
-    let frame = Frame::new(&Request::Finish, vec![0; 100].into());
+    let frame = Frame::new(&Request::Finish { positions: 0 }, vec![0; 100].into());
     within(is_refused(&bytes(&frame), FrameError::Unsolicited(100))).await;
 }
 
@@ -229,13 +229,19 @@ async fn a_flood_is_shed_and_ends_in_a_ban() {
         })
         .await;
         let peer = pair.client.network.local_peer_id();
-        let frame = bytes(&Frame::new(&Request::Finish, Default::default()));
+        let frame = bytes(&Frame::new(
+            &Request::Finish { positions: 0 },
+            Default::default(),
+        ));
 
         let (mut stream, mut serving) = pair.open_bare().await;
         stream.write_all(&frame.repeat(6)).await.unwrap();
         stream.flush().await.unwrap();
         for _ in 0..5 {
-            assert_eq!(serving.recv().await, Ok((Request::Finish, None)));
+            assert_eq!(
+                serving.recv().await,
+                Ok((Request::Finish { positions: 0 }, None))
+            );
         }
         assert_eq!(serving.recv().await, Err(PeerError::Closed));
         let Response::Refused(refusal) = last_words(stream).await else {

@@ -185,6 +185,7 @@ fn step(number: u32) -> (Request, Option<Activations>) {
     let step = Step {
         step: number,
         position: number,
+        drafted: 0,
         activations: activations.header,
     };
     (Request::Step(step), Some(activations))

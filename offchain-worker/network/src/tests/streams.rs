@@ -81,6 +81,7 @@ async fn both_directions_carry_large_payloads_at_once() {
         let step = Step {
             step: 0,
             position: 0,
+            drafted: 0,
             activations: big.header,
         };
         let (mut stream, serving) = pair.open().await;
@@ -385,6 +386,7 @@ async fn how_long_a_step_is_under_way() {
             let step = Step {
                 step: 0,
                 position: 0,
+                drafted: 0,
                 activations: activations.header,
             };
             let mut times = Vec::new();

@@ -205,6 +205,9 @@ pub fn value(generation: &Generation) -> Value {
             "decode_seconds": timing.decode.as_secs_f64(),
             "settle_seconds": timing.settle.as_secs_f64(),
             "decode_tokens_per_second": timing.decode_rate,
+            "guessed_tokens": generation.drafted.drafted,
+            "guessed_right": generation.drafted.accepted,
+            "guessing_rounds": generation.drafted.rounds,
         },
     })
 }

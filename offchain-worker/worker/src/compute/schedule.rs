@@ -2,12 +2,13 @@
 //!
 //! Where steps may be put together and cut ([`Batching`](quipu_worker_core::ports::Batching)), every
 //! step of one position that waits is in the next batch: decoding is bound by reading the weights,
-//! and they are read once for all of them. Prompts share what else a batch may hold, in pieces small
-//! enough that no decode step waits for more than one of them. Elsewhere steps are taken one at a
-//! time, in the order of their arrival, as they came.
+//! and they are read once for all of them. Steps of few positions, such as one with drafted ones
+//! behind it, run whole, the oldest first, as many as fit. Prompts share what else a batch may hold,
+//! in pieces small enough that no decode step waits for more than one of them. Elsewhere steps are
+//! taken one at a time, in the order of their arrival, as they came.
 
 use bytes::BytesMut;
-use quipu_protocol::Activations;
+use quipu_protocol::{limits::MAX_DRAFTED, Activations};
 use quipu_worker_core::ports::{BatchStep, CacheId, ComputeError};
 use std::collections::VecDeque;
 
@@ -15,6 +16,8 @@ use std::collections::VecDeque;
 const PROMPT_ROWS_BESIDE_DECODES: u32 = 32;
 /// Rows of prompts in a batch without decode steps. Others that come meanwhile wait for it.
 const PROMPT_ROWS: u32 = 128;
+/// Most rows of a step that is never cut: a position with all that may be drafted behind it.
+const SHORT: u32 = 1 + MAX_DRAFTED;
 /// Fewest rows of a prompt in a batch: products of fewer are hardly cheaper.
 const LEAST_PIECE: u32 = 8;
 
@@ -33,6 +36,25 @@ impl<R> Waiting<R> {
     fn left(&self) -> u32 {
         self.input.header.tokens.saturating_sub(self.done)
     }
+
+    fn kind(&self) -> Kind {
+        match self.left() {
+            0 | 1 => Kind::Decode,
+            _ if self.input.header.tokens <= SHORT => Kind::Short,
+            _ => Kind::Prompt,
+        }
+    }
+}
+
+/// How a step is put into a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Always.
+    Decode,
+    /// Whole, while there is room.
+    Short,
+    /// In pieces, for which there is always some room.
+    Prompt,
 }
 
 /// A step that is done with, its result, and who waits for it.
@@ -89,24 +111,41 @@ impl<R> Schedule<R> {
         if !self.batching {
             return self.waiting.front().map(whole).into_iter().collect();
         }
-        let decodes = self.waiting.iter().filter(|one| one.left() <= 1).count();
-        let prompts = (self.waiting.len() - decodes) as u32;
-        let mut budget = match decodes {
-            0 => PROMPT_ROWS,
-            _ => PROMPT_ROWS_BESIDE_DECODES,
+        let of = |kind| self.waiting.iter().filter(move |one| one.kind() == kind);
+        let (prompts, is_waited_for) = (
+            of(Kind::Prompt).count() as u32,
+            self.waiting.iter().any(|one| one.kind() != Kind::Prompt),
+        );
+        let all = match is_waited_for {
+            false => PROMPT_ROWS,
+            true => PROMPT_ROWS_BESIDE_DECODES,
         };
+        let mut short = of(Kind::Short)
+            .map(Waiting::left)
+            .scan(0, |sum: &mut u32, rows| {
+                *sum += rows;
+                Some(*sum)
+            })
+            .take_while(|sum| *sum <= all)
+            .collect::<VecDeque<u32>>();
+        let least = LEAST_PIECE.min(all);
+        let mut budget = all
+            .saturating_sub(short.back().copied().unwrap_or(0))
+            .max(least);
         let share = budget.div_ceil(prompts.max(1)).max(LEAST_PIECE);
         let piece = |one: &Waiting<R>| {
-            let rows = match one.left() {
-                0 | 1 => one.left(),
-                left => left.min(share).min(budget),
-            };
-            if one.left() > 1 {
-                budget -= rows;
-                if rows == 0 {
-                    return None;
+            let rows = match one.kind() {
+                Kind::Decode => one.left(),
+                Kind::Short => short.pop_front().map(|_| one.left())?,
+                Kind::Prompt => {
+                    let rows = one.left().min(share).min(budget);
+                    budget -= rows;
+                    if rows == 0 {
+                        return None;
+                    }
+                    rows
                 }
-            }
+            };
             Some(BatchStep {
                 id: one.id,
                 position: one.position + one.done,
@@ -237,6 +276,27 @@ mod tests {
         assert_eq!(shape(&schedule.next()), [(0, 0, 32), (1, 0, 1)]);
         assert_eq!(run(&mut schedule)[0].reply, 1);
         assert_eq!(shape(&schedule.next()), [(0, 32, 128)]);
+    }
+
+    #[test]
+    fn short_steps_run_whole_and_stall_nobody() {
+        // Two of a position with 8 drafted ones, one prompt, one decode step.
+        let mut schedule = schedule(true, &[9, 300, 1, 9, 17]);
+        let expected = [(0, 0, 9), (1, 0, 14), (2, 0, 1), (3, 0, 9)];
+        assert_eq!(shape(&schedule.next()), expected);
+        run(&mut schedule);
+        // The third is the oldest now, and the prompt goes on beside it.
+        schedule.push(5, 100, rows(17), 5);
+        assert_eq!(shape(&schedule.next()), [(1, 14, 15), (4, 0, 17)]);
+        run(&mut schedule);
+        assert_eq!(shape(&schedule.next()), [(1, 29, 15), (5, 0, 17)]);
+    }
+
+    #[test]
+    fn a_prompt_goes_on_beside_any_number_of_short_steps() {
+        let schedule = schedule(true, &[16, 16, 300, 16, 16]);
+        let expected = [(0, 0, 16), (1, 0, 16), (2, 0, 8)];
+        assert_eq!(shape(&schedule.next()), expected);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// Work that waits for the thread. One step and one close for each session fit; when it is full,
+/// Work that waits for the thread. A step and a close for each session fit; when it is full,
 /// callers wait.
 const QUEUE: usize = 2 * MAX_SESSIONS;
 
@@ -22,6 +22,7 @@ type Reply<T> = oneshot::Sender<Result<T, ComputeError>>;
 enum Work {
     Open(CacheId, u32, Reply<()>),
     Forward(CacheId, u32, Activations, Reply<Activations>),
+    Truncate(CacheId, u32),
     Close(CacheId),
 }
 
@@ -113,6 +114,20 @@ impl ComputeHandle {
         answer.await.map_err(gone)?
     }
 
+    /// See [`Batching::truncate`](quipu_worker_core::ports::Batching::truncate). It is done before
+    /// whatever is asked later; a span that can't do it refuses the step that counts on it.
+    /// Cancel-safe: it is done or not.
+    pub async fn truncate(&self, id: CacheId, positions: u32) {
+        if self
+            .queue
+            .send(Work::Truncate(id, positions))
+            .await
+            .is_err()
+        {
+            tracing::debug!(id, "no cache to cut: the computing thread has ended");
+        }
+    }
+
     /// See [`Compute::close`]. It is done before whatever is asked later. Cancel-safe: it is done
     /// or not.
     pub async fn close(&self, id: CacheId) {
@@ -164,6 +179,11 @@ fn take(work: Work, compute: &mut dyn Compute, schedule: &mut Schedule<Reply<Act
             let _ = reply.send(compute.open(id, positions));
         }
         Work::Forward(id, position, input, reply) => schedule.push(id, position, input, reply),
+        Work::Truncate(id, positions) => {
+            if let Some(batching) = compute.batching() {
+                batching.truncate(id, positions);
+            }
+        }
         Work::Close(id) => {
             forget(id, schedule);
             compute.close(id);

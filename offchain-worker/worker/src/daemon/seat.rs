@@ -140,6 +140,7 @@ mod tests {
             peer: FIRST.peer(),
             weights_root: [0; 32],
             profile: [7; 32],
+            exact: false,
             hidden: HIDDEN,
             context: 64,
             signer: Arc::new(key(FIRST.hotkey)),

@@ -258,6 +258,9 @@ impl Conversation {
                     let reserved = self.server.reserve(session, positions).await;
                     queue.extend(live.serving.on_reserved(reserved));
                 }
+                Effect::Truncate { positions } => {
+                    self.server.parts.compute.truncate(session, positions).await;
+                }
                 Effect::Compute { position, input } => {
                     let (started, tokens) = (Instant::now(), input.header.tokens);
                     let result = self

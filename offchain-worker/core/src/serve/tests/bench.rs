@@ -107,6 +107,7 @@ pub fn identity(span: Span) -> Identity {
         peer: b"server".to_vec(),
         weights_root: [1; 32],
         profile: [2; 32],
+        exact: true,
         hidden: HIDDEN,
         context: CONTEXT,
         signer: Arc::new(EphemeralKey::from_seed(&[3; 32])),
@@ -166,7 +167,11 @@ impl Bench {
     }
 
     pub fn unopened(span: Span) -> Self {
-        let me = Arc::new(identity(span));
+        Self::of(identity(span))
+    }
+
+    pub fn of(me: Identity) -> Self {
+        let (span, me) = (me.span, Arc::new(me));
         let session_key = EphemeralKey::from_seed(&[4; 32]);
         let session = session(&me, &session_key);
         let now = Now {
@@ -232,13 +237,25 @@ impl Bench {
 
     /// The next step in order, with these rows.
     pub fn step_with(&mut self, position: u32, input: Activations) -> Answer {
+        self.draft_with(position, input, 0)
+    }
+
+    /// The next step in order, with these rows, of which the last `drafted` are drafted.
+    pub fn draft_with(&mut self, position: u32, input: Activations, drafted: u32) -> Answer {
         let step = Step {
             step: self.next_step,
             position,
+            drafted,
             activations: input.header,
         };
         self.next_step += 1;
         self.step_as(step, input)
+    }
+
+    /// Ends the sequence at the last position that counts.
+    pub fn finish(&mut self) -> Answer {
+        let positions = self.serving.commitments_for_tests().end();
+        self.ask(Request::Finish { positions })
     }
 
     pub fn step_as(&mut self, step: Step, input: Activations) -> Answer {
@@ -337,6 +354,11 @@ impl Bench {
                         .map_or(Ok(()), |error| Err(Refusal::from(error)));
                     self.cache = result.is_ok().then_some(0);
                     queue.extend(self.serving.on_reserved(result));
+                }
+                Effect::Truncate { positions } => {
+                    let length = self.cache.as_mut().expect("truncated without a cache");
+                    assert!(positions < *length, "nothing to truncate");
+                    *length = positions;
                 }
                 Effect::Compute { position, input } => {
                     assert!(queue.is_empty());

@@ -15,6 +15,7 @@ fn push(epoch: u32, start: u32, end: u32) -> (Push, Activations) {
         session: SESSION,
         epoch,
         position: start,
+        drafted: 0,
         activations: input.header,
     };
     (push, input)
@@ -54,6 +55,7 @@ fn outputs_are_handed_on_and_come_to_the_client_as_well() {
         session: SESSION,
         epoch: 7,
         position: 2,
+        drafted: 0,
         activations: output.header,
     };
     assert_eq!(answer.handed_on, [(BEHIND, expected, output)]);
@@ -173,7 +175,7 @@ fn a_finished_session_takes_no_pushes() {
     let mut bench = fed();
     let (first, input) = push(0, 0, 3);
     bench.push(BEFORE_PEER, first, input).unwrap();
-    bench.ask(Request::Finish);
+    bench.finish();
     let (next, input) = push(0, 3, 5);
     assert!(bench.push(BEFORE_PEER, next, input).is_none());
 }
@@ -211,6 +213,7 @@ fn clients_do_not_push() {
     let step = Step {
         step: 0,
         position: 0,
+        drafted: 0,
         activations: input.header,
     };
     let effects = bench

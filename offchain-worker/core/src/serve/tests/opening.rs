@@ -133,6 +133,7 @@ fn a_lost_computation_costs_the_cache_but_not_the_session() {
     let step = quipu_protocol::Step {
         step: 9,
         position: 10,
+        drafted: 0,
         activations: input.header,
     };
     let now = bench.now;
@@ -144,7 +145,9 @@ fn a_lost_computation_costs_the_cache_but_not_the_session() {
         [Effect::Compute { position: 10, .. }]
     ));
     // The task that waited for the result was dropped.
-    let effects = bench.serving.on_request(Request::Finish, None, now);
+    let effects = bench
+        .serving
+        .on_request(Request::Finish { positions: 10 }, None, now);
     assert!(effects.contains(&Effect::Close));
     let answer = bench.open(0);
     assert!(answer.released);

@@ -7,7 +7,7 @@ use crate::{
 };
 use quipu_attest::Boundary;
 use quipu_primitives::{DType, Leaf};
-use quipu_protocol::{Activations, RefusalCode, Request, Response, SignedReceipt};
+use quipu_protocol::{Activations, RefusalCode, Response, SignedReceipt};
 
 /// The leaves that bytes at a boundary come to.
 fn leaves(boundary: u16, bytes: &[u8]) -> Vec<Leaf> {
@@ -18,7 +18,7 @@ fn leaves(boundary: u16, bytes: &[u8]) -> Vec<Leaf> {
 }
 
 fn finish(bench: &mut Bench) -> (Vec<SignedReceipt>, quipu_primitives::receipt::ReceiptHead) {
-    let answer = bench.ask(Request::Finish);
+    let answer = bench.finish();
     let Some((Response::Finished { head }, None)) = answer.replies.last() else {
         panic!("not finished: {answer:?}")
     };
@@ -80,17 +80,17 @@ fn a_long_prompt_gives_a_receipt_for_each_of_its_ranges() {
 fn a_session_is_finished_once_and_says_so_again() {
     let mut bench = Bench::first();
     bench.step(0, 40);
-    let first = bench.ask(Request::Finish);
+    let first = bench.finish();
     assert!(first.released);
-    assert_eq!(bench.ask(Request::Finish).replies, first.replies);
+    assert_eq!(bench.finish().replies, first.replies);
     assert_eq!(bench.step(40, 41).refusal(), RefusalCode::Position);
     // On a new stream as well, but not in a new epoch: its positions were signed for good.
     assert_eq!(bench.open(0).opened_at(), 40);
-    assert_eq!(bench.ask(Request::Finish).replies, first.replies);
+    assert_eq!(bench.finish().replies, first.replies);
     assert_eq!(bench.open(1).refusal(), RefusalCode::Session);
     bench.crash();
     bench.open(0);
-    assert_eq!(bench.ask(Request::Finish).replies, first.replies);
+    assert_eq!(bench.finish().replies, first.replies);
 }
 
 #[test]
@@ -230,6 +230,7 @@ fn a_receipt_that_was_lost_on_the_way_comes_again_with_its_step() {
     let step = quipu_protocol::Step {
         step: 4,
         position: 0,
+        drafted: 0,
         activations: input.header,
     };
     let first = bench.step_as(step, input.clone());

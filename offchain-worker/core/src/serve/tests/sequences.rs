@@ -16,6 +16,7 @@ enum Move {
     Step {
         offset: i32,
         tokens: u32,
+        drafted: u32,
         tampered: bool,
     },
     Repeat,
@@ -40,11 +41,19 @@ fn any_move() -> impl Strategy<Value = Move> {
         8 => (1u32..80, prop::bool::weighted(0.1)).prop_map(|(tokens, tampered)| Move::Step {
             offset: 0,
             tokens,
+            drafted: 0,
             tampered
+        }),
+        8 => (0i32..18, 1u32..20, 0u32..18).prop_map(|(offset, tokens, drafted)| Move::Step {
+            offset,
+            tokens,
+            drafted,
+            tampered: false
         }),
         2 => (-40i32..40, 1u32..80).prop_map(|(offset, tokens)| Move::Step {
             offset,
             tokens,
+            drafted: 0,
             tampered: false
         }),
         2 => Just(Move::Repeat),
@@ -70,6 +79,7 @@ fn play(bench: &mut Bench, last: &mut Option<(Step, bool)>, one: Move) -> Answer
         Move::Step {
             offset,
             tokens,
+            drafted,
             tampered,
         } => {
             let position = bench.serving.position().saturating_add_signed(offset);
@@ -78,11 +88,12 @@ fn play(bench: &mut Bench, last: &mut Option<(Step, bool)>, one: Move) -> Answer
                 Step {
                     step: bench.next_step,
                     position,
+                    drafted,
                     activations: rows.header,
                 },
                 tampered,
             ));
-            bench.step_with(position, rows)
+            bench.draft_with(position, rows, drafted)
         }
         Move::Repeat => match *last {
             Some((step, tampered)) => {
@@ -113,7 +124,7 @@ fn play(bench: &mut Bench, last: &mut Option<(Step, bool)>, one: Move) -> Answer
             bench.fail = Some(crate::ports::ComputeError::Backend("test".into()));
             Answer::default()
         }
-        Move::Finish => bench.ask(Request::Finish),
+        Move::Finish => bench.finish(),
     }
 }
 
@@ -148,7 +159,8 @@ proptest! {
             let is_step = matches!(one, Move::Step { .. });
             let answer = play(&mut bench, &mut last, one);
             // `Bench::compute` asserts that nothing is appended twice or out of order.
-            prop_assert_eq!(bench.cache.unwrap_or(0), bench.serving.position());
+            let held = bench.serving.position() + bench.serving.drafted();
+            prop_assert_eq!(bench.cache.unwrap_or(0), held);
             for (response, _) in &answer.replies {
                 match response {
                     Response::VoucherAccepted { positions } => {
@@ -162,7 +174,7 @@ proptest! {
                     _ => {}
                 }
             }
-            prop_assert!(bench.serving.position() <= paid + CREDIT_POSITIONS);
+            prop_assert!(held <= paid + CREDIT_POSITIONS);
             prop_assert_eq!(bench.serving.best_voucher().map_or(0, |best| best.0.positions), paid);
             if !first && is_step && bench.serving.position() > before {
                 let commitments = asked_upstream.commitments_for_tests();

@@ -14,6 +14,7 @@ fn a_repeated_step_is_answered_from_memory() {
     let step = Step {
         step: 0,
         position: 0,
+        drafted: 0,
         activations: input.header,
     };
     let first = bench.step_as(step, input.clone());
@@ -33,6 +34,7 @@ fn a_repeated_step_with_other_numbers_is_refused() {
     let step = Step {
         step: 0,
         position: 0,
+        drafted: 0,
         activations: rows(0, 3).header,
     };
     bench.step_as(step, rows(0, 3));
@@ -76,6 +78,7 @@ fn shapes_that_do_not_fit_are_refused() {
     let step = Step {
         step: 9,
         position: 0,
+        drafted: 0,
         activations: rows(0, 2).header,
     };
     assert_eq!(
@@ -89,7 +92,7 @@ fn shapes_that_do_not_fit_are_refused() {
     let now = bench.now;
     let effects = bench
         .serving
-        .on_request(Request::Finish, Some(rows(0, 1)), now);
+        .on_request(Request::Finish { positions: 0 }, Some(rows(0, 1)), now);
     assert!(format!("{effects:?}").contains("Unexpected"));
     assert_eq!(bench.cache, Some(0));
 }

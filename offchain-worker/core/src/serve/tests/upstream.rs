@@ -86,14 +86,14 @@ fn the_last_range_is_verified_when_it_is_cut() {
     let mut bench = Bench::second();
     bench.step(0, 40);
     bench.send_upstream(32, 40);
-    bench.ask(Request::Finish);
+    bench.finish();
     assert!(bench.journal.iter().any(
         |one| matches!(one, Record::Upstream(SignedReceipt { receipt, .. }) if receipt.end == 40)
     ));
     // And after it was cut.
     let mut bench = Bench::second();
     bench.step(0, 40);
-    bench.ask(Request::Finish);
+    bench.finish();
     assert!(bench.send_upstream(32, 40).replies.is_empty());
     let short = bench.upstream_over(32, 39, [1; 32]);
     assert_eq!(

@@ -29,7 +29,7 @@ async fn streams_that_can_not_be_opened_are_refused_and_closed() {
         Request::Open(open)
     };
     for (request, code) in [
-        (Request::Finish, RefusalCode::Unexpected),
+        (Request::Finish { positions: 0 }, RefusalCode::Unexpected),
         (open(&|open| open.version = 9), RefusalCode::Version),
         (open(&|open| open.node = SECOND.id), RefusalCode::WrongNode),
         (open(&|open| open.dtype = DType::Bf16), RefusalCode::DType),

@@ -20,6 +20,8 @@ pub struct TestClient {
     node: Node,
     session: SessionId,
     next_step: u32,
+    /// Positions of the sequence so far.
+    end: u32,
     pub session_key: u8,
     pub receipts: Vec<SignedReceipt>,
 }
@@ -35,6 +37,7 @@ impl TestClient {
             node,
             session,
             next_step: 0,
+            end: 0,
             session_key: SESSION_KEY,
             receipts: Vec::new(),
         }
@@ -66,7 +69,10 @@ impl TestClient {
     pub async fn try_open(&mut self, open: Open) -> Answer<u32> {
         self.send(Request::Open(open), None).await;
         match self.receive().await.unwrap() {
-            (Response::Opened { position, .. }, None) => Ok(position),
+            (Response::Opened { position, .. }, None) => {
+                self.end = position;
+                Ok(position)
+            }
             (Response::Refused(refusal), None) => Err(refusal.code),
             other => panic!("{other:?}"),
         }
@@ -81,6 +87,7 @@ impl TestClient {
         let step = Step {
             step: self.next_step,
             position,
+            drafted: 0,
             activations: input.header,
         };
         self.next_step += 1;
@@ -100,6 +107,7 @@ impl TestClient {
             (Response::Refused(Refusal { code, .. }), None) => return Err(code),
             other => panic!("{other:?}"),
         };
+        self.end = self.end.max(step.position + step.activations.tokens);
         for range in before..after {
             // What was signed before a replay is not signed again.
             if self
@@ -177,7 +185,8 @@ impl TestClient {
     }
 
     pub async fn finish(&mut self) -> ReceiptHead {
-        self.send(Request::Finish, None).await;
+        let positions = self.end;
+        self.send(Request::Finish { positions }, None).await;
         loop {
             match self.receive().await.unwrap() {
                 (Response::Receipt(receipt), None) => self.keep(receipt),

@@ -407,6 +407,7 @@ impl Worker {
                 peer: node.peer(),
                 weights_root: subnet.manifest.weights_root,
                 profile: flex_profile().digest(),
+                exact: false,
                 hidden: HIDDEN,
                 context: subnet.manifest.config.context_length,
                 signer: Arc::new(key(node.hotkey)),
