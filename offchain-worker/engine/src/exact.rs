@@ -3,8 +3,8 @@
 //!
 //! [`ExactSpan`] and [`ExactEnds`] do what [`Span`](crate::Span) and [`Ends`](crate::Ends) do, with the
 //! same checks and errors. Weights stay as they are stored where there is a kernel for their type, else
-//! they become f32. In front of quantised weights activations are rounded to signed bytes, 32 at a
-//! time; in front of F32, F16 and BF16 they are not. Which of the two it is follows from the types in the
+//! they become f32. In front of quantised weights activations are rounded to 16 bits, 32 at a time
+//! by the greatest of them; in front of F32, F16 and BF16 they are not. Which of the two it is follows from the types in the
 //! file alone, so that the file determines the bits.
 //!
 //! The order of every operation is that of `quipu_kernels`, whose documentation is the
@@ -29,7 +29,7 @@ pub use op::PackedLinear;
 pub use span::ExactSpan;
 
 /// Name and version of what is computed. Anything that changes a bit changes the version.
-pub const FAMILY: &str = "quipu-exact/1";
+pub const FAMILY: &str = "quipu-exact/2";
 
 /// The family as a manifest's numeric profile names it.
 pub const KERNEL: Kernel = Kernel::ReproducibleV1;

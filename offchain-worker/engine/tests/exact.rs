@@ -8,7 +8,7 @@ use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 use quipu_engine::exact::{ExactEnds, ExactSpan, Sequence, FAMILY};
 use quipu_engine::testing::base64;
-use quipu_engine::{HiddenStates, Model};
+use quipu_engine::{HiddenStates, Model, Sampling};
 use quipu_kernels::{Isa, Kernels};
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +137,7 @@ struct Fixture {
 
 #[derive(Deserialize)]
 struct Case {
+    prompt: String,
     ids: Vec<u32>,
     tokens: Vec<u32>,
     #[serde(default)]
@@ -224,14 +225,39 @@ fn chunks_threads_cuts_and_batches_change_no_bit() {
 }
 
 #[test]
-fn it_stays_close_to_transformers() {
+fn greedy_tokens_are_those_of_transformers() {
+    let chain = Chain::new(Isa::detect(), 1, &[0, 10, 20, 30]);
+    let cases = fixture().cases;
+    assert!(cases.len() >= 5);
+    for case in cases {
+        assert_eq!(case.tokens.len(), 64);
+        let capacity = case.ids.len() + 64;
+        let new_cache = |span: &ExactSpan| span.new_cache(capacity).unwrap();
+        let mut caches: Vec<_> = chain.spans.iter().map(new_cache).collect();
+        // Its own tokens are fed to it, as in use.
+        let (mut fed, mut position, mut tokens) = (case.ids, 0, Vec::new());
+        while tokens.len() < 64 {
+            let mut hidden = chain.ends.embed(&fed).unwrap();
+            for (span, cache) in chain.spans.iter().zip(&mut caches) {
+                hidden = span.forward(cache, hidden, position).unwrap();
+            }
+            position += fed.len();
+            let logits = chain.ends.logits(&hidden).unwrap();
+            let token = Sampling::greedy().sample(&logits, position as u64);
+            tokens.push(token.unwrap());
+            fed = tokens[tokens.len() - 1..].to_vec();
+        }
+        assert_eq!(tokens, case.tokens, "{:?}", case.prompt);
+    }
+}
+
+#[test]
+fn hidden_states_are_close_to_those_of_transformers() {
     let chain = Chain::new(Isa::detect(), 2, &[0, 10, 20, 30]);
     let width = model().config().hidden_size;
-    let (mut compared, mut agree, mut positions) = (0, 0, 0);
-    let mut worst = 0.0f64;
+    let mut compared = 0;
     for case in fixture().cases {
-        let ids = [&case.ids[..], &case.tokens[..63]].concat();
-        let rows = chain.run(&ids, usize::MAX);
+        let rows = chain.run(&case.ids, usize::MAX);
         for row in &case.hidden {
             let found = &rows[row.after_blocks / 10 - 1][row.position * width..][..width];
             let distance = distance(found, &row.row);
@@ -239,24 +265,19 @@ fn it_stays_close_to_transformers() {
                 "after {} blocks, position {}: {distance:.1e}",
                 row.after_blocks, row.position
             );
-            worst = worst.max(distance);
+            assert!(
+                distance < CLOSE,
+                "after {} blocks: {distance:.1e}",
+                row.after_blocks
+            );
             compared += 1;
         }
-        // Greedy tokens, given the reference's tokens before them.
-        for (i, token) in case.tokens.iter().enumerate() {
-            let at = case.ids.len() - 1 + i;
-            let logits = chain.logits(&rows[2][at * width..][..width]);
-            let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
-            agree += usize::from(best == Some(*token as usize));
-            positions += 1;
-        }
     }
-    println!("{agree} of {positions} greedy tokens agree; states within {worst:.1e}");
-    assert_eq!((compared, positions), (12, 384));
-    // Activations rounded to a byte move the states by some percent.
-    assert!(worst < 0.1, "{worst}");
-    assert!(agree * 100 >= positions * 95, "{agree} of {positions}");
+    assert_eq!(compared, 12);
 }
+
+/// What rounding activations to 16 bits may move a row of hidden states by.
+const CLOSE: f64 = 5e-4;
 
 /// Relative distance of a row to the reference's.
 fn distance(found: &[f32], expected: &str) -> f64 {

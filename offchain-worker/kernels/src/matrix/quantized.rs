@@ -24,7 +24,7 @@ use super::pack::PackedMatrix;
 use super::product::Output;
 use super::simd::{for_each_isa, Simd};
 use super::GROUP;
-use crate::quantize::{BlockScale, QuantizedRows, BLOCK, STRIP};
+use crate::quantize::{BlockScale, Planes, QuantizedRows, BLOCK, STRIP};
 
 /// Operands of a block.
 const OPERANDS: usize = 8;
@@ -35,7 +35,7 @@ const AHEAD: usize = 4096;
 /// A quantised format: how its units lie, what they mean, and how SIMD code takes them.
 ///
 /// A unit holds [`Blocks::SPAN`] consecutive blocks of 32 columns, for sixteen rows.
-pub(crate) trait Blocks {
+pub(crate) trait Blocks: Sized {
     /// Blocks of 32 columns in a unit.
     const SPAN: usize;
     /// Bytes of a unit: whole cache lines.
@@ -44,6 +44,8 @@ pub(crate) trait Blocks {
     const STORED_COLUMNS: usize;
     /// Bytes of a block as it is stored.
     const STORED_BYTES: usize;
+    /// Are operands bytes of any value, to which 128 was added?
+    const SIGNED: bool = false;
 
     /// Puts the `index`th stored block of a unit in its place, for row `row` of the group.
     fn pack(stored: &[u8], index: usize, row: usize, unit: &mut [u8]);
@@ -53,8 +55,14 @@ pub(crate) trait Blocks {
 
     /// The specification: `to` plus the product of the `index`th 32 columns of a unit, in row
     /// `row`, with as many activations.
-    fn add(unit: &[u8], index: usize, row: usize, x: &[i8; 32], scale: &BlockScale, to: f32)
-        -> f32;
+    fn add(
+        unit: &[u8],
+        index: usize,
+        row: usize,
+        x: &[i32; BLOCK],
+        scale: &BlockScale,
+        to: f32,
+    ) -> f32;
 
     /// Scales of rows, as SIMD code holds them.
     type Scales<S: Simd>;
@@ -65,23 +73,22 @@ pub(crate) trait Blocks {
     /// As [`Simd`] says; `unit` is a whole unit, and there are such rows and columns.
     unsafe fn scales<S: Simd>(unit: *const u8, index: usize, row: usize) -> Self::Scales<S>;
 
-    /// As [`Blocks::scales`], the operands.
+    /// As [`Blocks::scales`], operand `o`.
     ///
     /// # Safety
     /// As [`Blocks::scales`].
-    unsafe fn operands<S: Simd>(unit: *const u8, index: usize, row: usize) -> [S::B; OPERANDS];
+    unsafe fn operand<S: Simd>(unit: *const u8, index: usize, row: usize, o: usize) -> S::B;
 
-    /// As [`Blocks::add`], for a register's worth of rows.
+    /// As [`Blocks::add`], for a register's worth of rows, from `row` on, and `T` tokens.
     ///
     /// # Safety
-    /// As [`Simd`] says; `x` has 32 bytes.
-    unsafe fn add_rows<S: Simd>(
-        operands: &[S::B; OPERANDS],
-        scales: &Self::Scales<S>,
-        x: *const i8,
-        scale: &BlockScale,
-        to: S::F,
-    ) -> S::F;
+    /// As [`Blocks::scales`]; `x` and `scales` have `T` tokens.
+    unsafe fn add_rows<S: Simd, const T: usize>(
+        at: (*const u8, usize, usize),
+        x: *const Planes,
+        scales: *const BlockScale,
+        to: &mut [S::F; T],
+    );
 }
 
 /// A product to compute.
@@ -116,7 +123,7 @@ unsafe fn multiply_portable<B: Blocks>(job: &Job<'_>, groups: Range<usize>) {
                 for block in 0..blocks {
                     let unit = &units[block / B::SPAN * B::UNIT..][..B::UNIT];
                     let (x, scale) = job.x.block(token, block);
-                    *sum = B::add(unit, block % B::SPAN, row, x, scale, *sum);
+                    *sum = B::add(unit, block % B::SPAN, row, &x.integers(), scale, *sum);
                 }
             }
             job.out.put(token, group, &sums);
@@ -206,12 +213,7 @@ impl Tile {
                 }
             }
             for index in 0..B::SPAN.min(left) {
-                let operands = B::operands::<S>(unit, index, row);
-                let of_rows = B::scales::<S>(unit, index, row);
-                for (t, sum) in sums.iter_mut().enumerate() {
-                    let x = values.add(t).cast();
-                    *sum = B::add_rows::<S>(&operands, &of_rows, x, &*scales.add(t), *sum);
-                }
+                B::add_rows::<S, T>((unit, index, row), values, scales, &mut sums);
                 values = values.wrapping_add(self.width);
                 scales = scales.wrapping_add(self.width);
             }
@@ -222,19 +224,65 @@ impl Tile {
     }
 }
 
-/// The eight products of a block with nibbles for operands.
+/// The products of `T` tokens' blocks with the operands from `FROM` to before `TO`, summed from `start` on.
+///
+/// Sums of high and of low bytes are 255 · 128 · 32 at most in size, 256 times the former plus the
+/// latter 2²⁹.
 ///
 /// # Safety
-/// As [`Simd`] says; `x` has 32 bytes.
+/// As [`Blocks::add_rows`].
 #[inline(always)]
-unsafe fn dot<S: Simd>(start: S::I, operands: &[S::B; OPERANDS], x: *const i8) -> S::I {
-    // Two sums, so that a product need not wait for the one before.
-    let (mut even, mut odd) = (start, S::int(0));
-    for o in 0..OPERANDS / 2 {
-        even = S::dot(even, operands[o], x.add(4 * o));
-        odd = S::dot(odd, operands[o + 4], x.add(4 * (o + 4)));
+unsafe fn dots<S: Simd, B: Blocks, const FROM: usize, const TO: usize, const T: usize>(
+    (unit, index, row): (*const u8, usize, usize),
+    x: *const Planes,
+    start: impl Fn(usize) -> S::I,
+) -> [S::I; T] {
+    // For few tokens twice as many sums, so that there are enough that don't wait for each other.
+    let few = T < 4;
+    let mut high = [[S::int(0); T]; 2];
+    let mut low = [std::array::from_fn(start), [S::int(0); T]];
+    // Not a loop, so that an operand is unpacked where it is used, and none has to wait in memory.
+    // Two that share bytes follow each other.
+    macro_rules! add_each {
+        ($($o:literal)*) => {$(
+            if (FROM..TO).contains(&$o) {
+                let operand = B::operand::<S>(unit, index, row, $o);
+                let x = x.cast::<i8>().add(4 * $o);
+                let sums = usize::from(few && $o >= 4);
+                add_operand::<S, B, T>(operand, x, &mut high[sums], &mut low[sums]);
+            }
+        )*};
     }
-    S::add_int(even, odd)
+    add_each!(0 4 1 5 2 6 3 7);
+    std::array::from_fn(|t| {
+        let high = S::add_int(high[0][t], high[1][t]);
+        let low = S::add_int(low[0][t], low[1][t]);
+        S::add_int(S::times_256(high), low)
+    })
+}
+
+/// Adds the products of one operand, with four columns of high bytes at `x`, and of low ones where
+/// those lie; the other tokens' follow.
+///
+/// # Safety
+/// As [`Blocks::add_rows`].
+#[inline(always)]
+unsafe fn add_operand<S: Simd, B: Blocks, const T: usize>(
+    operand: S::B,
+    x: *const i8,
+    high: &mut [S::I; T],
+    low: &mut [S::I; T],
+) {
+    // Tokens side by side, so that a product need not wait for the one before.
+    for t in 0..T {
+        let x = x.add(t * size_of::<Planes>());
+        let dot = |to, x| match B::SIGNED {
+            true => S::dot_signed(to, operand, x),
+            false => S::dot(to, operand, x),
+        };
+        high[t] = dot(high[t], x);
+        low[t] = dot(low[t], x.add(BLOCK));
+    }
 }
 
 /// Reads the f16 at index `at` of `bytes`.

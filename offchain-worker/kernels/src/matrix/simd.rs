@@ -52,15 +52,17 @@ pub(crate) trait Simd {
     /// The same integer in all rows.
     unsafe fn int(value: i32) -> Self::I;
     /// `to` plus, in each row, the products of its four bytes, 63 at most, with the four signed
-    /// bytes at `x`, none of them −128.
+    /// bytes at `x`.
     unsafe fn dot(to: Self::I, bytes: Self::B, x: *const i8) -> Self::I;
     /// Where [`Simd::dot_signed`] starts from, for activations that sum to `sum`.
     unsafe fn signed_start(sum: i32) -> Self::I;
     /// As [`Simd::dot`], for any bytes, from each of which 128 is taken.
     unsafe fn dot_signed(to: Self::I, bytes: Self::B, x: *const i8) -> Self::I;
+    /// 256 times the number in each row.
+    unsafe fn times_256(value: Self::I) -> Self::I;
     /// The sum in each row.
     unsafe fn add_int(a: Self::I, b: Self::I) -> Self::I;
-    /// The integers, none above 2²⁴ in size, as f32.
+    /// The integers as f32, rounded.
     unsafe fn to_f32(value: Self::I) -> Self::F;
 
     /// The same number in all rows.

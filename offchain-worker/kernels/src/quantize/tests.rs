@@ -46,18 +46,33 @@ fn all_instruction_sets_compute_what_is_specified() {
 }
 
 #[test]
-fn bytes_are_the_nearest_ones_and_ties_go_to_even() {
-    // 127 steps of 1.
+fn integers_are_the_nearest_ones_and_ties_go_to_even() {
+    // 127 · 256 steps of 1.
     let mut x = [0.0; 32];
     let given = [
-        127.0, -127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.49, 126.51, -0.0,
+        32512.0, -32512.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 32511.49, 32511.51, -0.0, 127.0, 128.0,
+        -128.0, -129.0, 32384.0,
     ];
     x[..given.len()].copy_from_slice(&given);
     let rows = quantized(&portable(), &x, 32);
     let (values, scale) = rows.block(0, 0);
-    let expected = [127, -127, 0, 2, 2, 0, -2, -2, 126, 127, 0];
-    assert_eq!(values[..given.len()], expected);
-    let sum = expected.iter().map(|q| i32::from(*q)).sum();
+    let expected = [
+        32512, -32512, 0, 2, 2, 0, -2, -2, 32511, 32512, 0, 127, 128, -128, -129, 32384,
+    ];
+    assert_eq!(values.integers()[..given.len()], expected);
+    let bytes = |i: usize| (values.high[i], values.low[i]);
+    let at = [0, 1, 11, 12, 13, 14, 15].map(bytes);
+    let split = [
+        (127, 0),
+        (-127, 0),
+        (0, 127),
+        (1, -128),
+        (0, -128),
+        (-1, 127),
+        (127, -128),
+    ];
+    assert_eq!(at, split);
+    let sum = expected.iter().sum();
     let expected = BlockScale {
         step: 1.0,
         scaled_sum: sum as f32,
@@ -75,9 +90,10 @@ fn any_number_between_rounds_as_its_own_operation_says() {
         let rows = quantized(&portable(), &x, 32);
         let greatest = x.iter().fold(0f32, |a, x| a.max(x.abs()));
         let (values, scale) = rows.block(0, 0);
-        for (x, q) in x.iter().zip(values) {
-            assert_eq!((x * (127.0 / greatest)).round_ties_even(), f32::from(*q));
-            assert!((f32::from(*q) * scale.step - x).abs() <= scale.step * 0.501);
+        for (x, q) in x.iter().zip(values.integers()) {
+            let q = q as f32;
+            assert_eq!((x * (GREATEST / greatest)).round_ties_even(), q);
+            assert!((q * scale.step - x).abs() <= scale.step * 0.51);
         }
     }
 }
@@ -94,8 +110,8 @@ fn blocks_without_a_scale_are_zeros_or_nan() {
         .map(|row| rows.block(row, 0).1.step.to_bits())
         .collect();
     let nan = f32::NAN.to_bits();
-    assert_eq!(steps, [0, 0, (LEAST / 127.0).to_bits(), nan, nan]);
-    assert!(rows.row(2).all(|value| value == 127.0 * (LEAST / 127.0)));
+    assert_eq!(steps, [0, 0, (LEAST / GREATEST).to_bits(), nan, nan]);
+    assert!(rows.row(2).all(|value| value == LEAST));
     assert!(rows.row(1).all(|value| value == 0.0));
 }
 

@@ -2,7 +2,6 @@
 //! their low nibbles are operand `l`, their high nibbles operand `l` + 4.
 
 use super::super::simd::Simd;
-use super::OPERANDS;
 use crate::quantize::BLOCK;
 
 /// Bytes of 32 columns.
@@ -32,16 +31,15 @@ pub(super) fn get(block: &[u8], row: usize) -> [u8; BLOCK] {
     })
 }
 
-/// The operands of rows `row` and on.
+/// Operand `o` of rows `row` and on.
 ///
 /// # Safety
 /// As [`Simd`] says; `block` has [`BYTES`].
 #[inline(always)]
-pub(super) unsafe fn operands<S: Simd>(block: *const u8, row: usize) -> [S::B; OPERANDS] {
-    let line = |l: usize| S::bytes(block.add(l * 64 + row * 4));
-    let lines = [line(0), line(1), line(2), line(3)];
-    std::array::from_fn(|o| match o {
-        0..4 => S::low(lines[o]),
-        _ => S::high(lines[o - 4]),
-    })
+pub(super) unsafe fn operand<S: Simd>(block: *const u8, row: usize, o: usize) -> S::B {
+    let line = S::bytes(block.add(o % 4 * 64 + row * 4));
+    match o {
+        0..4 => S::low(line),
+        _ => S::high(line),
+    }
 }

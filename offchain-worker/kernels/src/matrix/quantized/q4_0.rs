@@ -2,8 +2,8 @@
 //! the second.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::{dot, f16_at, nibbles, Blocks, Simd, OPERANDS};
-use crate::quantize::{BlockScale, BLOCK};
+use super::{dots, f16_at, nibbles, Blocks, Simd, OPERANDS};
+use crate::quantize::{BlockScale, Planes, BLOCK};
 
 pub(crate) struct Q4_0;
 
@@ -33,16 +33,14 @@ impl Blocks for Q4_0 {
         unit: &[u8],
         index: usize,
         row: usize,
-        x: &[i8; BLOCK],
+        x: &[i32; BLOCK],
         scale: &BlockScale,
         to: f32,
     ) -> f32 {
         let d = f16_at(unit, index * 16 + row);
         let nibbles = nibbles::get(&unit[VALUES + index * nibbles::BYTES..], row);
         let products = nibbles.iter().zip(x);
-        let dot: i32 = products
-            .map(|(n, x)| (i32::from(*n) - 8) * i32::from(*x))
-            .sum();
+        let dot: i32 = products.map(|(n, x)| (i32::from(*n) - 8) * x).sum();
         (dot as f32).mul_add(d * scale.step, to)
     }
 
@@ -54,19 +52,23 @@ impl Blocks for Q4_0 {
     }
 
     #[inline(always)]
-    unsafe fn operands<S: Simd>(unit: *const u8, index: usize, row: usize) -> [S::B; OPERANDS] {
-        nibbles::operands::<S>(unit.add(VALUES + index * nibbles::BYTES), row)
+    unsafe fn operand<S: Simd>(unit: *const u8, index: usize, row: usize, o: usize) -> S::B {
+        nibbles::operand::<S>(unit.add(VALUES + index * nibbles::BYTES), row, o)
     }
 
     #[inline(always)]
-    unsafe fn add_rows<S: Simd>(
-        operands: &[S::B; OPERANDS],
-        d: &S::F,
-        x: *const i8,
-        scale: &BlockScale,
-        to: S::F,
-    ) -> S::F {
-        let dot = dot::<S>(S::int(-8 * scale.sum), operands, x);
-        S::fma(S::to_f32(dot), S::mul(*d, S::splat(scale.step)), to)
+    unsafe fn add_rows<S: Simd, const T: usize>(
+        at: (*const u8, usize, usize),
+        x: *const Planes,
+        scales: *const BlockScale,
+        to: &mut [S::F; T],
+    ) {
+        let d = Self::scales::<S>(at.0, at.1, at.2);
+        let start = |t| S::int(-8 * (*scales.add(t)).sum);
+        let dots = dots::<S, Self, 0, OPERANDS, T>(at, x, start);
+        for (t, to) in to.iter_mut().enumerate() {
+            let step = S::splat((*scales.add(t)).step);
+            *to = S::fma(S::to_f32(dots[t]), S::mul(d, step), *to);
+        }
     }
 }

@@ -2,8 +2,8 @@
 //! of the first, of the second.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::{dot, f16_at, nibbles, Blocks, Simd, OPERANDS};
-use crate::quantize::{BlockScale, BLOCK};
+use super::{dots, f16_at, nibbles, Blocks, Simd, OPERANDS};
+use crate::quantize::{BlockScale, Planes, BLOCK};
 
 pub(crate) struct Q4_1;
 
@@ -36,7 +36,7 @@ impl Blocks for Q4_1 {
         unit: &[u8],
         index: usize,
         row: usize,
-        x: &[i8; BLOCK],
+        x: &[i32; BLOCK],
         scale: &BlockScale,
         to: f32,
     ) -> f32 {
@@ -44,7 +44,7 @@ impl Blocks for Q4_1 {
         let m = f16_at(&unit[MINIMA..], index * 16 + row);
         let nibbles = nibbles::get(&unit[VALUES + index * nibbles::BYTES..], row);
         let products = nibbles.iter().zip(x);
-        let dot: i32 = products.map(|(n, x)| i32::from(*n) * i32::from(*x)).sum();
+        let dot: i32 = products.map(|(n, x)| i32::from(*n) * x).sum();
         let scaled = (dot as f32).mul_add(d * scale.step, to);
         m.mul_add(scale.scaled_sum, scaled)
     }
@@ -59,20 +59,23 @@ impl Blocks for Q4_1 {
     }
 
     #[inline(always)]
-    unsafe fn operands<S: Simd>(unit: *const u8, index: usize, row: usize) -> [S::B; OPERANDS] {
-        nibbles::operands::<S>(unit.add(VALUES + index * nibbles::BYTES), row)
+    unsafe fn operand<S: Simd>(unit: *const u8, index: usize, row: usize, o: usize) -> S::B {
+        nibbles::operand::<S>(unit.add(VALUES + index * nibbles::BYTES), row, o)
     }
 
     #[inline(always)]
-    unsafe fn add_rows<S: Simd>(
-        operands: &[S::B; OPERANDS],
-        (d, m): &(S::F, S::F),
-        x: *const i8,
-        scale: &BlockScale,
-        to: S::F,
-    ) -> S::F {
-        let dot = dot::<S>(S::int(0), operands, x);
-        let scaled = S::fma(S::to_f32(dot), S::mul(*d, S::splat(scale.step)), to);
-        S::fma(*m, S::splat(scale.scaled_sum), scaled)
+    unsafe fn add_rows<S: Simd, const T: usize>(
+        at: (*const u8, usize, usize),
+        x: *const Planes,
+        scales: *const BlockScale,
+        to: &mut [S::F; T],
+    ) {
+        let (d, m) = Self::scales::<S>(at.0, at.1, at.2);
+        let dots = dots::<S, Self, 0, OPERANDS, T>(at, x, |_| S::int(0));
+        for (t, to) in to.iter_mut().enumerate() {
+            let scale = &*scales.add(t);
+            let scaled = S::fma(S::to_f32(dots[t]), S::mul(d, S::splat(scale.step)), *to);
+            *to = S::fma(m, S::splat(scale.scaled_sum), scaled);
+        }
     }
 }

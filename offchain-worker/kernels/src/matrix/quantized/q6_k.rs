@@ -4,8 +4,10 @@
 //! to 4·l + 3.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::{f16_at, nibbles, Blocks, Simd, OPERANDS};
-use crate::quantize::{BlockScale, BLOCK};
+use std::ops::Range;
+
+use super::{dots, f16_at, nibbles, Blocks, Simd, OPERANDS};
+use crate::quantize::{BlockScale, Planes, BLOCK};
 
 pub(crate) struct Q6K;
 
@@ -68,17 +70,19 @@ impl Blocks for Q6K {
         unit: &[u8],
         index: usize,
         row: usize,
-        x: &[i8; BLOCK],
+        x: &[i32; BLOCK],
         scale: &BlockScale,
         to: f32,
     ) -> f32 {
         let (values, scales) = get(unit, index, row);
-        let products = values.iter().zip(x).enumerate();
-        // 2 · 128 · 16 · 32 · 127 at most, which f32 has room for.
-        let dot: i32 = products
-            .map(|(column, (q, x))| scales[column / 16] * q * i32::from(*x))
-            .sum();
-        (dot as f32).mul_add(f16_at(unit, row) * scale.step, to)
+        // 32 · 16 · 127 · 256 at most, which f32 has room for; not so the products with scales.
+        let dot = |half: Range<usize>| -> f32 {
+            let products = values[half.clone()].iter().zip(&x[half]);
+            products.map(|(q, x)| q * x).sum::<i32>() as f32
+        };
+        let scaled = dot(0..16) * scales[0] as f32;
+        let dot = dot(16..32).mul_add(scales[1] as f32, scaled);
+        dot.mul_add(f16_at(unit, row) * scale.step, to)
     }
 
     /// d, scales of the first and of the last sixteen.
@@ -95,40 +99,35 @@ impl Blocks for Q6K {
     }
 
     #[inline(always)]
-    unsafe fn operands<S: Simd>(unit: *const u8, index: usize, row: usize) -> [S::B; OPERANDS] {
+    unsafe fn operand<S: Simd>(unit: *const u8, index: usize, row: usize, o: usize) -> S::B {
         let block = unit.add(VALUES + index * BYTES);
-        let low = nibbles::operands::<S>(block, row);
-        let pairs = |l: usize| S::bytes(block.add(nibbles::BYTES + l * 64 + row * 4));
-        let (first, last) = (pairs(0), pairs(1));
-        [
-            S::six_bits::<0>(low[0], first),
-            S::six_bits::<1>(low[1], first),
-            S::six_bits::<2>(low[2], first),
-            S::six_bits::<3>(low[3], first),
-            S::six_bits::<0>(low[4], last),
-            S::six_bits::<1>(low[5], last),
-            S::six_bits::<2>(low[6], last),
-            S::six_bits::<3>(low[7], last),
-        ]
+        let low = nibbles::operand::<S>(block, row, o);
+        let pairs = S::bytes(block.add(nibbles::BYTES + o / 4 * 64 + row * 4));
+        match o % 4 {
+            0 => S::six_bits::<0>(low, pairs),
+            1 => S::six_bits::<1>(low, pairs),
+            2 => S::six_bits::<2>(low, pairs),
+            _ => S::six_bits::<3>(low, pairs),
+        }
     }
 
     #[inline(always)]
-    unsafe fn add_rows<S: Simd>(
-        operands: &[S::B; OPERANDS],
-        [d, first_scale, last_scale]: &[S::F; 3],
-        x: *const i8,
-        scale: &BlockScale,
-        to: S::F,
-    ) -> S::F {
-        let mut first = S::int(-32 * scale.first_sum);
-        let mut last = S::int(-32 * (scale.sum - scale.first_sum));
-        for o in 0..OPERANDS / 2 {
-            first = S::dot(first, operands[o], x.add(4 * o));
-            last = S::dot(last, operands[o + 4], x.add(4 * (o + 4)));
+    unsafe fn add_rows<S: Simd, const T: usize>(
+        at: (*const u8, usize, usize),
+        x: *const Planes,
+        scales: *const BlockScale,
+        to: &mut [S::F; T],
+    ) {
+        let [d, first_scale, last_scale] = Self::scales::<S>(at.0, at.1, at.2);
+        let start = |t| S::int(-32 * (*scales.add(t)).first_sum);
+        let first = dots::<S, Self, 0, 4, T>(at, x, start);
+        let start = |t| S::int(-32 * ((*scales.add(t)).sum - (*scales.add(t)).first_sum));
+        let last = dots::<S, Self, 4, OPERANDS, T>(at, x, start);
+        for (t, to) in to.iter_mut().enumerate() {
+            let scaled = S::mul(S::to_f32(first[t]), first_scale);
+            let dot = S::fma(S::to_f32(last[t]), last_scale, scaled);
+            let step = S::splat((*scales.add(t)).step);
+            *to = S::fma(dot, S::mul(d, step), *to);
         }
-        // Integers below 2²⁴, so nothing is rounded.
-        let scaled = S::mul(S::to_f32(first), *first_scale);
-        let dot = S::fma(S::to_f32(last), *last_scale, scaled);
-        S::fma(dot, S::mul(*d, S::splat(scale.step)), to)
     }
 }

@@ -2,8 +2,8 @@
 //! the second: 64 bytes each, four for each row, 128 added to each.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::{f16_at, Blocks, Simd, OPERANDS};
-use crate::quantize::{BlockScale, BLOCK};
+use super::{dots, f16_at, Blocks, Simd, OPERANDS};
+use crate::quantize::{BlockScale, Planes, BLOCK};
 
 pub(crate) struct Q8_0;
 
@@ -26,6 +26,7 @@ impl Blocks for Q8_0 {
     const UNIT: usize = VALUES + 2 * BYTES;
     const STORED_COLUMNS: usize = 32;
     const STORED_BYTES: usize = 34;
+    const SIGNED: bool = true;
 
     fn pack(stored: &[u8], index: usize, row: usize, unit: &mut [u8]) {
         unit[index * 32 + row * 2..][..2].copy_from_slice(&stored[..2]);
@@ -45,14 +46,14 @@ impl Blocks for Q8_0 {
         unit: &[u8],
         index: usize,
         row: usize,
-        x: &[i8; BLOCK],
+        x: &[i32; BLOCK],
         scale: &BlockScale,
         to: f32,
     ) -> f32 {
         let d = f16_at(unit, index * 16 + row);
         let weights = get(unit, index, row);
         let products = weights.iter().zip(x);
-        let dot: i32 = products.map(|(q, x)| i32::from(*q) * i32::from(*x)).sum();
+        let dot: i32 = products.map(|(q, x)| i32::from(*q) * x).sum();
         (dot as f32).mul_add(d * scale.step, to)
     }
 
@@ -64,24 +65,23 @@ impl Blocks for Q8_0 {
     }
 
     #[inline(always)]
-    unsafe fn operands<S: Simd>(unit: *const u8, index: usize, row: usize) -> [S::B; OPERANDS] {
-        std::array::from_fn(|o| S::bytes(unit.add(VALUES + index * BYTES + o * 64 + row * 4)))
+    unsafe fn operand<S: Simd>(unit: *const u8, index: usize, row: usize, o: usize) -> S::B {
+        S::bytes(unit.add(VALUES + index * BYTES + o * 64 + row * 4))
     }
 
     #[inline(always)]
-    unsafe fn add_rows<S: Simd>(
-        operands: &[S::B; OPERANDS],
-        d: &S::F,
-        x: *const i8,
-        scale: &BlockScale,
-        to: S::F,
-    ) -> S::F {
-        let (mut even, mut odd) = (S::signed_start(scale.sum), S::int(0));
-        for o in (0..OPERANDS).step_by(2) {
-            even = S::dot_signed(even, operands[o], x.add(4 * o));
-            odd = S::dot_signed(odd, operands[o + 1], x.add(4 * o + 4));
+    unsafe fn add_rows<S: Simd, const T: usize>(
+        at: (*const u8, usize, usize),
+        x: *const Planes,
+        scales: *const BlockScale,
+        to: &mut [S::F; T],
+    ) {
+        let d = Self::scales::<S>(at.0, at.1, at.2);
+        let start = |t| S::signed_start((*scales.add(t)).sum);
+        let dots = dots::<S, Self, 0, OPERANDS, T>(at, x, start);
+        for (t, to) in to.iter_mut().enumerate() {
+            let step = S::splat((*scales.add(t)).step);
+            *to = S::fma(S::to_f32(dots[t]), S::mul(d, step), *to);
         }
-        let dot = S::to_f32(S::add_int(even, odd));
-        S::fma(dot, S::mul(*d, S::splat(scale.step)), to)
     }
 }

@@ -61,6 +61,10 @@ macro_rules! four_rows {
             Self::signed(to, vreinterpretq_s8_u8(weights), four(x))
         }
         #[inline(always)]
+        unsafe fn times_256(value: int32x4_t) -> int32x4_t {
+            vshlq_n_s32::<8>(value)
+        }
+        #[inline(always)]
         unsafe fn add_int(a: int32x4_t, b: int32x4_t) -> int32x4_t {
             vaddq_s32(a, b)
         }
@@ -139,12 +143,12 @@ unsafe fn four(x: *const i8) -> int8x16_t {
 }
 
 impl Neon {
-    /// A product of two bytes is 128 · 127 at most in size, a sum of two fits 16 bits.
+    /// A product of two bytes is 128 · 128 at most, and fits 16 bits; a sum of two may not.
     #[inline(always)]
     unsafe fn signed(to: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
         let first = vmull_s8(vget_low_s8(weights), vget_low_s8(x));
         let second = vmull_high_s8(weights, x);
-        vpadalq_s16(to, vpaddq_s16(first, second))
+        vaddq_s32(to, vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(second)))
     }
 }
 

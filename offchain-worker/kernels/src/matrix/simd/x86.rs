@@ -60,6 +60,10 @@ impl Simd for Avx512 {
         Self::dot(to, bytes, x)
     }
     #[inline(always)]
+    unsafe fn times_256(value: __m512i) -> __m512i {
+        _mm512_slli_epi32::<8>(value)
+    }
+    #[inline(always)]
     unsafe fn add_int(a: __m512i, b: __m512i) -> __m512i {
         _mm512_add_epi32(a, b)
     }
@@ -153,6 +157,10 @@ macro_rules! eight_rows {
             _mm256_set1_epi32(value)
         }
         #[inline(always)]
+        unsafe fn times_256(value: __m256i) -> __m256i {
+            _mm256_slli_epi32::<8>(value)
+        }
+        #[inline(always)]
         unsafe fn add_int(a: __m256i, b: __m256i) -> __m256i {
             _mm256_add_epi32(a, b)
         }
@@ -219,7 +227,7 @@ unsafe fn add_pairs(to: __m256i, pairs: __m256i) -> __m256i {
 impl Simd for Avx2 {
     eight_rows!();
 
-    /// A sum of two products is 2 · 63 · 127 at most and doesn't saturate.
+    /// A sum of two products is 2 · 63 · 128 at most in size and doesn't saturate.
     #[inline(always)]
     unsafe fn dot(to: __m256i, bytes: __m256i, x: *const i8) -> __m256i {
         add_pairs(to, _mm256_maddubs_epi16(bytes, four(x)))
@@ -228,13 +236,19 @@ impl Simd for Avx2 {
     unsafe fn signed_start(_: i32) -> __m256i {
         Self::int(0)
     }
-    /// Sizes times activations with the weights' signs: a sum of two products is 2 · 128 · 127 at most
-    /// and doesn't saturate.
+    /// By 16-bit integers: sums of two products of bytes, 2 · 128 · 128 at most, may not fit them. Even
+    /// bytes are widened by shifts to the left and back, odd ones by one to the right.
     #[inline(always)]
     unsafe fn dot_signed(to: __m256i, bytes: __m256i, x: *const i8) -> __m256i {
         let weights = _mm256_xor_si256(bytes, _mm256_set1_epi8(-128));
-        let x = _mm256_sign_epi8(four(x), weights);
-        add_pairs(to, _mm256_maddubs_epi16(_mm256_abs_epi8(weights), x))
+        let x = four(x);
+        let even = |bytes| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes));
+        let odd = |bytes| _mm256_srai_epi16::<8>(bytes);
+        let products = _mm256_add_epi32(
+            _mm256_madd_epi16(even(weights), even(x)),
+            _mm256_madd_epi16(odd(weights), odd(x)),
+        );
+        _mm256_add_epi32(to, products)
     }
 }
 
