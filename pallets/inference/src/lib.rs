@@ -465,7 +465,7 @@ pub mod pallet {
         ///
         /// The event `SessionOpened` names the session's id.
         #[pallet::call_index(0)]
-        #[pallet::weight(T::WeightInfo::open_session(caps.len() as u32))]
+        #[pallet::weight(weights::session::<T>(caps.len() as u32))]
         pub fn open_session(
             origin: OriginFor<T>,
             subnet: SubnetId,
@@ -534,7 +534,7 @@ pub mod pallet {
         /// Asks a subnet to continue `prompt` by at most `max_tokens` tokens, and puts `fee` on
         /// hold. A server is drawn; the event `JobRequested` names it and the job's id.
         #[pallet::call_index(4)]
-        #[pallet::weight(T::WeightInfo::request(prompt.len() as u32, T::MaxSeats::get()))]
+        #[pallet::weight(weights::job::<T>(prompt.len() as u32))]
         pub fn request(
             origin: OriginFor<T>,
             subnet: SubnetId,

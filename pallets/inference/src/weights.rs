@@ -1,7 +1,23 @@
 //! What the calls of this pallet weigh. Runtimes measure that for themselves; those of tests, which
 //! only need some number, take `()`.
 
-use frame_support::weights::Weight;
+use crate::Config;
+use frame_support::{traits::Get, weights::Weight};
+
+/// What opening a session with `servers` servers weighs: with what `on_idle` does for it later, since
+/// nobody else pays for that.
+pub(crate) fn session<T: Config>(servers: u32) -> Weight {
+    T::WeightInfo::open_session(servers)
+        .saturating_add(T::WeightInfo::finalize(servers))
+        .saturating_add(T::WeightInfo::drop_session())
+}
+
+/// What a job with a prompt of `prompt` bytes weighs: with what `on_idle` does for it later.
+pub(crate) fn job<T: Config>(prompt: u32) -> Weight {
+    T::WeightInfo::request(prompt, T::MaxSeats::get())
+        .saturating_add(T::WeightInfo::pay_job().max(T::WeightInfo::refund_job()))
+        .saturating_add(T::WeightInfo::drop_job())
+}
 
 /// Weights of the calls and of what `on_idle` does, each at its worst case.
 pub trait WeightInfo {

@@ -1,10 +1,10 @@
 // Measured 2026-11-20 on Intel(R) Xeon(R) Processor, 2 cores;
-// rustc 1.96.0, commit c405578.
-// Again: scripts/weights --steps 20 --repeat 10
+// rustc 1.96.0, commit aacb63c.
+// Again: scripts/weights --steps 50 --repeat 20
 
 //! Weights of `quipu_pallet_subnets`, measured on this runtime's wasm. Generated: do not edit.
 //!
-//! Values of each component: 20; runs at each: 10 or more.
+//! Values of each component: 50; runs at each: 20 or more.
 //! Proof sizes are those recorded; the chain does not bound them.
 
 #![cfg_attr(rustfmt, rustfmt_skip)]
@@ -23,10 +23,10 @@ impl<T: frame_system::Config> quipu_pallet_subnets::WeightInfo for WeightInfo<T>
 	/// Storage: `Subnets::Subnets` (r:1 w:1)
 	/// The range of component `b` is `[1, 256]`.
 	fn register_subnet(b: u32, ) -> Weight {
-		// Fastest run: 81_301_000 picoseconds.
-		Weight::from_parts(90_235_794, 212)
-			// Standard error: 2_499
-			.saturating_add(Weight::from_parts(1_364_019, 0).saturating_mul(b.into()))
+		// Fastest run: 76_119_000 picoseconds.
+		Weight::from_parts(89_231_806, 212)
+			// Standard error: 993
+			.saturating_add(Weight::from_parts(1_333_466, 0).saturating_mul(b.into()))
 			.saturating_add(T::DbWeight::get().reads(4_u64))
 			.saturating_add(T::DbWeight::get().writes(6_u64))
 	}
@@ -37,23 +37,23 @@ impl<T: frame_system::Config> quipu_pallet_subnets::WeightInfo for WeightInfo<T>
 	/// Storage: `Subnets::Members` (r:1 w:0)
 	/// Storage: `Subnets::Subnets` (r:1 w:1)
 	fn dissolve_subnet() -> Weight {
-		// Fastest run: 67_966_000 picoseconds.
-		Weight::from_parts(79_383_000, 474)
+		// Fastest run: 60_342_000 picoseconds.
+		Weight::from_parts(71_149_000, 474)
 			.saturating_add(T::DbWeight::get().reads(4_u64))
 			.saturating_add(T::DbWeight::get().writes(5_u64))
 	}
 	/// Storage: `Subnets::Subnets` (r:1 w:1)
 	fn pause_subnet() -> Weight {
-		// Fastest run: 16_793_000 picoseconds.
-		Weight::from_parts(21_840_000, 378)
+		// Fastest run: 13_805_000 picoseconds.
+		Weight::from_parts(17_285_000, 378)
 			.saturating_add(T::DbWeight::get().reads(1_u64))
 			.saturating_add(T::DbWeight::get().writes(1_u64))
 	}
 	/// Storage: `Subnets::CoverageOf` (r:1 w:0)
 	/// Storage: `Subnets::Subnets` (r:1 w:1)
 	fn resume_subnet() -> Weight {
-		// Fastest run: 22_411_000 picoseconds.
-		Weight::from_parts(29_288_000, 894)
+		// Fastest run: 18_132_000 picoseconds.
+		Weight::from_parts(22_029_000, 894)
 			.saturating_add(T::DbWeight::get().reads(2_u64))
 			.saturating_add(T::DbWeight::get().writes(1_u64))
 	}
@@ -65,8 +65,8 @@ impl<T: frame_system::Config> quipu_pallet_subnets::WeightInfo for WeightInfo<T>
 	/// Storage: `Subnets::Nodes` (r:0 w:1)
 	/// Storage: `Subnets::RootNodeOf` (r:1 w:1)
 	fn register_node() -> Weight {
-		// Fastest run: 176_455_000 picoseconds.
-		Weight::from_parts(193_678_000, 4842)
+		// Fastest run: 119_805_000 picoseconds.
+		Weight::from_parts(136_603_000, 4842)
 			.saturating_add(T::DbWeight::get().reads(6_u64))
 			.saturating_add(T::DbWeight::get().writes(7_u64))
 	}
@@ -82,8 +82,8 @@ impl<T: frame_system::Config> quipu_pallet_subnets::WeightInfo for WeightInfo<T>
 	/// Storage: `Subnets::Nodes` (r:1 w:1)
 	/// Storage: `Subnets::RootNodeOf` (r:0 w:1)
 	fn remove_node() -> Weight {
-		// Fastest run: 158_240_000 picoseconds.
-		Weight::from_parts(193_033_000, 3723)
+		// Fastest run: 117_143_000 picoseconds.
+		Weight::from_parts(136_398_000, 3723)
 			.saturating_add(T::DbWeight::get().reads(8_u64))
 			.saturating_add(T::DbWeight::get().writes(6_u64))
 	}
@@ -93,15 +93,15 @@ impl<T: frame_system::Config> quipu_pallet_subnets::WeightInfo for WeightInfo<T>
 	/// Storage: `Subnets::Nodes` (r:1 w:1)
 	/// Storage: `Subnets::Subnets` (r:1 w:1)
 	fn join() -> Weight {
-		// Fastest run: 60_013_000 picoseconds.
-		Weight::from_parts(77_803_000, 10194)
+		// Fastest run: 52_308_000 picoseconds.
+		Weight::from_parts(62_958_000, 10194)
 			.saturating_add(T::DbWeight::get().reads(5_u64))
 			.saturating_add(T::DbWeight::get().writes(3_u64))
 	}
 	/// Storage: `Subnets::Nodes` (r:1 w:1)
 	fn update_price() -> Weight {
-		// Fastest run: 16_836_000 picoseconds.
-		Weight::from_parts(23_539_000, 448)
+		// Fastest run: 14_246_000 picoseconds.
+		Weight::from_parts(17_790_000, 448)
 			.saturating_add(T::DbWeight::get().reads(1_u64))
 			.saturating_add(T::DbWeight::get().writes(1_u64))
 	}
@@ -109,16 +109,16 @@ impl<T: frame_system::Config> quipu_pallet_subnets::WeightInfo for WeightInfo<T>
 	/// Storage: `Subnets::Nodes` (r:1 w:1)
 	/// Storage: `Subnets::Subnets` (r:1 w:1)
 	fn leave() -> Weight {
-		// Fastest run: 33_108_000 picoseconds.
-		Weight::from_parts(42_351_000, 1110)
+		// Fastest run: 29_440_000 picoseconds.
+		Weight::from_parts(36_320_000, 1110)
 			.saturating_add(T::DbWeight::get().reads(3_u64))
 			.saturating_add(T::DbWeight::get().writes(3_u64))
 	}
 	/// Storage: `Subnets::NodeOfHotkey` (r:1 w:2)
 	/// Storage: `Subnets::Nodes` (r:1 w:1)
 	fn set_hotkey() -> Weight {
-		// Fastest run: 24_599_000 picoseconds.
-		Weight::from_parts(32_502_000, 484)
+		// Fastest run: 21_666_000 picoseconds.
+		Weight::from_parts(26_800_000, 484)
 			.saturating_add(T::DbWeight::get().reads(2_u64))
 			.saturating_add(T::DbWeight::get().writes(3_u64))
 	}
@@ -129,16 +129,16 @@ impl<T: frame_system::Config> quipu_pallet_subnets::WeightInfo for WeightInfo<T>
 	/// Storage: `Subnets::RootNodeOf` (r:1 w:2)
 	/// Storage: `System::Account` (r:1 w:1)
 	fn set_coldkey() -> Weight {
-		// Fastest run: 142_997_000 picoseconds.
-		Weight::from_parts(159_152_000, 1117)
+		// Fastest run: 129_818_000 picoseconds.
+		Weight::from_parts(156_044_000, 1117)
 			.saturating_add(T::DbWeight::get().reads(7_u64))
 			.saturating_add(T::DbWeight::get().writes(6_u64))
 	}
 	/// Storage: `Subnets::NodeOfPeer` (r:1 w:2)
 	/// Storage: `Subnets::Nodes` (r:1 w:1)
 	fn set_peer_id() -> Weight {
-		// Fastest run: 26_918_000 picoseconds.
-		Weight::from_parts(34_409_000, 493)
+		// Fastest run: 22_369_000 picoseconds.
+		Weight::from_parts(27_874_000, 493)
 			.saturating_add(T::DbWeight::get().reads(2_u64))
 			.saturating_add(T::DbWeight::get().writes(3_u64))
 	}

@@ -183,13 +183,31 @@ fn whatever_waits_in_the_queue_fits_beside_a_block_full_of_extrinsics() {
         let needed = item + look + look;
         assert!(needed.all_lte(left), "{needed:?} of {left:?}");
     }
-    // As long as a consumer may have sessions, they can be opened in far fewer blocks than they
-    // last, so that the queue can always catch up: paying one out costs less than three openings.
-    let (open, close) = (
-        InferenceWeights::open_session(servers),
-        InferenceWeights::finalize(servers),
-    );
-    assert!(close.all_lte(open * 3), "{close:?} against {open:?}");
+}
+
+#[test]
+fn who_makes_work_for_the_queue_pays_for_it() {
+    let charged = |call: inference::Call<Runtime>| call.get_dispatch_info().call_weight;
+    for call in largest_calls() {
+        let RuntimeCall::Inference(call) = call else {
+            continue;
+        };
+        let later = match &call {
+            inference::Call::open_session { caps, .. } => {
+                InferenceWeights::finalize(caps.len() as u32) + InferenceWeights::drop_session()
+            }
+            inference::Call::request { .. } => {
+                InferenceWeights::pay_job().max(InferenceWeights::refund_job())
+                    + InferenceWeights::drop_job()
+            }
+            _ => continue,
+        };
+        let (name, charged) = (call.get_call_name(), charged(call));
+        assert!(
+            later.all_lt(charged),
+            "{name} pays for {charged:?}, which is less than {later:?}"
+        );
+    }
 }
 
 #[test]
