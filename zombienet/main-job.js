@@ -5,15 +5,19 @@
 const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
 const { once } = require("node:events");
+const { createWriteStream } = require("node:fs");
 const path = require("node:path");
 
-// Runs quipu-demo against `endpoint` and gives the JSON object of its last line.
+// Runs quipu-demo against `endpoint` and gives the JSON object of its last line. What it tells people
+// is shown, and kept in `folder`.said.
 async function demo(endpoint, folder) {
   const child = spawn(
     "quipu-demo",
     ["--chain", endpoint, "--folder", folder, "--json"],
-    { stdio: ["ignore", "pipe", "inherit"] },
+    { stdio: ["ignore", "pipe", "pipe"] },
   );
+  child.stderr.pipe(process.stderr, { end: false });
+  child.stderr.pipe(createWriteStream(`${folder}.said`));
   let output = "";
   child.stdout.setEncoding("utf8").on("data", (text) => (output += text));
   const [code, signal] = await once(child, "close");
