@@ -2,6 +2,7 @@
 
 use crate::{
     config::{NetworkConfig, Role},
+    discreet::Discreet,
     error::NetworkError,
     limits::{
         CONNECT_TIMEOUT, IDLE_CONNECTION, MAX_PENDING_CONNECTIONS, MAX_RECORDS, OUTGOING_RESERVE,
@@ -35,7 +36,7 @@ pub(crate) struct Behaviour {
     // First, so that what is not allowed reaches no other behaviour.
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) blocked: allow_block_list::Behaviour<BlockedPeers>,
-    pub(crate) identify: identify::Behaviour,
+    pub(crate) identify: Discreet,
     pub(crate) ping: ping::Behaviour,
     pub(crate) kad: kad::Behaviour<MemoryStore>,
     pub(crate) serve: serve::Behaviour,
@@ -124,7 +125,7 @@ pub(crate) fn build(config: &NetworkConfig) -> Result<Swarm<Behaviour>, NetworkE
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(connection_limits()),
         blocked: allow_block_list::Behaviour::default(),
-        identify: identify::Behaviour::new(identify),
+        identify: Discreet::new(identify, &config.external),
         ping: ping::Behaviour::new(ping),
         kad: kademlia(local, config.role),
         serve: serve::Behaviour::new(config.role == Role::Server),

@@ -30,7 +30,8 @@ pub struct NetworkConfig {
     pub genesis: Digest,
     /// Where to listen. Port 0 is any free port. Clients need not listen.
     pub listen: Vec<Multiaddr>,
-    /// Addresses at which others reach this peer, where these are not those it listens on.
+    /// Addresses at which others reach this peer, where these are not those it listens on. Nobody is
+    /// told of the latter then.
     pub external: Vec<Multiaddr>,
     /// Peers through which to join the DHT; each ends with `/p2p/` and the peer's id.
     pub bootstrap: Vec<Multiaddr>,

@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod config;
 mod dials;
+mod discreet;
 mod driver;
 mod error;
 pub mod framing;

@@ -52,6 +52,32 @@ async fn announcements_are_found_through_a_third_peer() {
 }
 
 #[tokio::test]
+async fn who_is_reached_elsewhere_does_not_say_where_it_listens() {
+    within(async {
+        let bootstrap = Peer::server().await;
+        let known = vec![bootstrap.bootstrap().await];
+        let pair = Pair::with(|server, client| {
+            // Nobody listens there.
+            server.external = vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()];
+            server.bootstrap = known.clone();
+            client.bootstrap = known;
+        })
+        .await;
+        let (server, client) = (pair.server, pair.client);
+        let announced = server.network.announced_addresses().await.unwrap();
+        assert_eq!(announced, ["/ip4/127.0.0.1/tcp/1"]);
+        let signed = sign(announcement(1), &hotkey(1));
+        assert!(server.network.publish(&signed).await.unwrap() >= 1);
+        // The bootstrap peer knows it and tells the client; its address leads nowhere.
+        let id = server.network.local_peer_id();
+        assert!(client.network.open_stream(id, Vec::new()).await.is_err());
+        let direct = server.addresses().await;
+        assert!(client.network.open_stream(id, direct).await.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_server_is_found_by_its_id_alone() {
     within(async {
         let (_bootstrap, mut server, client) = swarm().await;
