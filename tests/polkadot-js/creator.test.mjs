@@ -145,7 +145,7 @@ test('a creator, two servers and a consumer', LIMIT, async () => {
   // The runtime APIs answer in the shapes that the metadata says.
   const info = (await api.call.subnetsApi.subnet(subnet)).unwrap();
   assert.equal(info.manifest.name.toUtf8(), 'tiny');
-  assert.equal(info.active.isTrue, true);
+  assert.equal(info.status.isActive, true);
   assert.deepEqual((await api.call.subnetsApi.subnets(0, 10)).map((it) => it.id.toNumber()), [subnet]);
   assert.equal((await api.call.subnetsApi.roster(subnet)).length, 2);
   const served = (await api.call.subnetsApi.nodeOfHotkey(bobHot.address)).unwrap();

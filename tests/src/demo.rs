@@ -19,9 +19,8 @@ use quipu_client::{
 use quipu_engine::Model;
 use quipu_network::{Network, NetworkConfig, NetworkMetrics, NoKeys, Role};
 use quipu_primitives::{
-    money::QPU,
     views::{SessionInfo, SessionStatus},
-    AccountBytes, Balance,
+    AccountBytes, Balance, InQpu,
 };
 use quipu_worker_core::{
     ports::{Chain, ChainEvent},
@@ -106,24 +105,12 @@ impl Screen {
     }
 }
 
-/// `1.5` for 1.5 QPU, exact.
-fn qpu(amount: Balance) -> String {
-    let (whole, rest) = (amount / QPU, amount % QPU);
-    let digits = format!("{rest:012}");
-    let digits = digits.trim_end_matches('0');
-    if digits.is_empty() {
-        whole.to_string()
-    } else {
-        format!("{whole}.{digits}")
-    }
-}
-
 /// A change of a balance, with its sign.
 fn signed(before: Balance, after: Balance) -> String {
     if after >= before {
-        format!("+{}", qpu(after - before))
+        format!("+{}", InQpu(after - before))
     } else {
-        format!("-{}", qpu(before - after))
+        format!("-{}", InQpu(before - after))
     }
 }
 
@@ -503,11 +490,11 @@ fn show(answered: &Answered, names: &BTreeMap<AccountBytes, String>, screen: &Sc
     screen.line(&format!("  paid out       block {closed_at}"));
     for server in session.servers.iter().filter(|server| server.positions > 0) {
         screen.line(&format!(
-            "  node {:<3} blocks {:<6} {:>5} positions  {} QPU",
+            "  node {:<3} blocks {:<6} {:>5} positions  {}",
             server.node,
             server.span.to_string(),
             server.positions,
-            qpu(server.earned)
+            InQpu(server.earned)
         ));
     }
     screen.line("  balances:");
@@ -517,8 +504,8 @@ fn show(answered: &Answered, names: &BTreeMap<AccountBytes, String>, screen: &Sc
             let name = names.get(who).cloned().unwrap_or_else(|| show_account(who));
             let fee = fees
                 .get(who)
-                .map_or(String::new(), |fee| format!(" (fees {})", qpu(*fee)));
-            screen.line(&format!("    {name:<12} {} QPU{fee}", signed(old, *new)));
+                .map_or(String::new(), |fee| format!(" (fees {})", InQpu(*fee)));
+            screen.line(&format!("    {name:<12} {}{fee}", signed(old, *new)));
         }
     }
 }
@@ -590,13 +577,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_exact() {
-        assert_eq!(qpu(0), "0");
-        assert_eq!(qpu(QPU), "1");
-        assert_eq!(qpu(QPU + QPU / 2), "1.5");
-        assert_eq!(qpu(1), "0.000000000001");
-        assert_eq!(signed(QPU, 0), "-1");
-        assert_eq!(signed(0, QPU), "+1");
+    fn changes_have_a_sign() {
+        let qpu = quipu_primitives::money::QPU;
+        assert_eq!(signed(qpu, 0), "-1 QPU");
+        assert_eq!(signed(0, qpu / 2), "+0.5 QPU");
+        assert_eq!(signed(qpu, qpu), "+0 QPU");
     }
 
     #[test]

@@ -341,7 +341,7 @@ impl Localnet {
                 .chain
                 .subnet(subnet)
                 .await?
-                .is_some_and(|subnet| subnet.active)
+                .is_some_and(|subnet| subnet.status.is_active())
             {
                 events.next().await.context("the chain's events ended")?;
             }

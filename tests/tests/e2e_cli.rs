@@ -94,6 +94,7 @@ async fn register(quipu: &Cli, model: &Path, digests: &Value) -> Result<u32> {
     assert_eq!(shown["profiles"][0]["profile"], digests["profiles"][0]);
     assert_eq!(shown["profiles"][0]["profile"]["weights"], "q4_1");
     assert_eq!(shown["active"], false);
+    assert_eq!(shown["status"], "uncovered");
     let list = quipu.text(&["subnet", "list"]).await?;
     assert!(list.contains("waits for servers"), "{list}");
     Ok(subnet.try_into()?)

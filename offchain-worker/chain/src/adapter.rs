@@ -161,7 +161,7 @@ pub(crate) fn subnet_info(subnet: SubnetInfo<AccountId32>) -> SubnetInfo<Account
     SubnetInfo {
         id: subnet.id,
         creator: subnet.creator.0,
-        active: subnet.active,
+        status: subnet.status,
         deposit: subnet.deposit,
         manifest: subnet.manifest,
         coverage: subnet.coverage,

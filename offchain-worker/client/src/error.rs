@@ -1,7 +1,10 @@
 //! What can go wrong, whose fault it is, and what to do.
 
 use crate::{ends::EndsError, generate::Generation, receipts::ReceiptError, routing::NoRoute};
-use quipu_primitives::{Balance, NodeId, SessionId, Span, SubnetId};
+use quipu_primitives::{
+    views::{SubnetInfo, SubnetStatus},
+    Balance, InQpu, NodeId, SessionId, Span, SubnetId,
+};
 use quipu_protocol::{ActivationsError, Refusal, RefusalCode};
 use quipu_worker_core::{
     ports::{ChainError, PeerError},
@@ -24,8 +27,13 @@ pub enum ClientError {
     #[error("there is no subnet {0}; `quipu subnet list` shows those there are")]
     NoSubnet(SubnetId),
     /// The subnet takes no sessions.
-    #[error("subnet {0} is not active: servers must cover all its blocks first")]
-    Inactive(SubnetId),
+    #[error("subnet {subnet} takes no sessions now: {why}")]
+    Inactive {
+        /// The subnet.
+        subnet: SubnetId,
+        /// Why, and what to do.
+        why: Inactive,
+    },
     /// The local model is another one than the subnet serves.
     #[error(
         "the local model is not the one of subnet {subnet}: {what} differs; give the subnet's \
@@ -63,8 +71,8 @@ pub enum ClientError {
     },
     /// The account can't pay the deposit.
     #[error(
-        "the deposit is {needed} and the account has {free} free; ask for fewer tokens or \
-             stand-bys, or fund the account"
+        "the deposit is {} and the account has {} free; ask for fewer tokens or stand-bys, or \
+             fund the account", InQpu(*.needed), InQpu(*.free)
     )]
     Funds {
         /// Sum of the caps.
@@ -103,6 +111,54 @@ pub enum ClientError {
     /// This client holds nothing of that session.
     #[error("session {0} is not one that this client left open")]
     UnknownSession(SessionId),
+}
+
+/// Why a subnet takes no sessions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Inactive {
+    /// Its creator closed it.
+    #[error(
+        "its creator paused it; wait until they resume it (`quipu subnet show` tells), or choose \
+             another of `quipu subnet list`"
+    )]
+    Paused,
+    /// Nobody has a seat for these blocks.
+    #[error(
+        "nobody serves {}; try again later, or serve them with `quipu-worker serve`",
+        blocks(.0)
+    )]
+    Uncovered(Vec<Span>),
+}
+
+fn blocks(spans: &[Span]) -> String {
+    let each: Vec<String> = spans.iter().map(Span::to_string).collect();
+    format!("blocks {}", each.join(", "))
+}
+
+impl Inactive {
+    /// Why a subnet takes no sessions; `None` for one that does.
+    pub fn of<AccountId>(subnet: &SubnetInfo<AccountId>) -> Option<Self> {
+        match subnet.status {
+            SubnetStatus::Active => None,
+            SubnetStatus::Paused => Some(Inactive::Paused),
+            SubnetStatus::Uncovered => {
+                let mut bare: Vec<Span> = Vec::new();
+                for (block, _) in (0..)
+                    .zip(&subnet.coverage)
+                    .filter(|(_, seats)| **seats == 0)
+                {
+                    match bare.last_mut().filter(|span| span.end == block) {
+                        Some(span) => span.end = block + 1,
+                        None => bare.push(Span {
+                            start: block,
+                            end: block + 1,
+                        }),
+                    }
+                }
+                Some(Inactive::Uncovered(bare))
+            }
+        }
+    }
 }
 
 /// Why an answer broke off.
@@ -265,7 +321,7 @@ impl Classified for ClientError {
             | ClientError::Funds { .. }
             | ClientError::PriceOverflow
             | ClientError::UnknownSession(_) => Fault::Caller,
-            ClientError::Inactive(_)
+            ClientError::Inactive { .. }
             | ClientError::NoRoute { .. }
             | ClientError::RosterChanged(_) => Fault::Environment,
             ClientError::Interrupted { reason, .. } => match reason {

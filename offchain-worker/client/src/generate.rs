@@ -4,7 +4,7 @@ use crate::{
     chain_of_servers::{ChainOfServers, FailOver, Parts},
     draft::{Drafted, Drafter, Pace, PromptLookUp},
     ends::{Ends, EndsError, Prompt, TextStream},
-    error::{Broken, ClientError},
+    error::{Broken, ClientError, Inactive},
     failover::Bans,
     link::Context,
     options::{ClientOptions, SamplingOptions},
@@ -471,8 +471,8 @@ impl Client {
         if let Some((what, _)) = comparisons.iter().find(|(_, same)| !same) {
             return Err(ClientError::WrongModel { subnet: id, what });
         }
-        if !subnet.active {
-            return Err(ClientError::Inactive(id));
+        if let Some(why) = Inactive::of(&subnet) {
+            return Err(ClientError::Inactive { subnet: id, why });
         }
         Ok(subnet)
     }

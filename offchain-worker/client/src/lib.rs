@@ -24,7 +24,7 @@ mod tests;
 pub use chain_of_servers::FailOver;
 pub use draft::{Drafted, Drafter, PromptLookUp};
 pub use ends::{Ends, EndsError, EngineEnds, Message, Prompt, Role};
-pub use error::{ClientError, ServerError};
+pub use error::{ClientError, Inactive, ServerError};
 pub use generate::{Client, Request};
 pub use options::{ClientOptions, SamplingOptions};
 pub use report::{Abandoned, Event, Finish, Generation, Settlement, Timing};

@@ -19,7 +19,7 @@ use quipu_worker_core::{
     Signer,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -48,6 +48,7 @@ struct State {
     unreachable: bool,
     balances: BTreeMap<AccountBytes, Balance>,
     subnets: BTreeMap<SubnetId, (AccountBytes, Manifest)>,
+    paused: BTreeSet<SubnetId>,
     nodes: BTreeMap<NodeId, NodeInfo<AccountBytes>>,
     sessions: BTreeMap<SessionId, sessions::Session>,
     jobs: BTreeMap<JobId, jobs::Job>,
@@ -236,6 +237,18 @@ impl FakeChain {
             .map(change)
             .expect("there is such a node");
         events.push(ChainEvent::NodeChanged { node: id });
+        state.finalize(&events);
+    }
+
+    /// Pauses or resumes a subnet as its creator would, a call that workers do not make. Makes a
+    /// block.
+    pub fn pause_subnet(&self, id: SubnetId, paused: bool) {
+        let mut state = self.state();
+        let events = state.next_block();
+        match paused {
+            true => state.paused.insert(id),
+            false => state.paused.remove(&id),
+        };
         state.finalize(&events);
     }
 

@@ -3,7 +3,7 @@
 use crate::{config::ConfigError, model::ModelMismatch};
 use quipu_engine::EngineError;
 use quipu_network::{KeyFileError, NetworkError};
-use quipu_primitives::{NodeId, Span, SpanError, SubnetId};
+use quipu_primitives::{Balance, InQpu, NodeId, Span, SpanError, SubnetId};
 use quipu_worker_core::{
     ports::{ChainError, ComputeError},
     Classified, Fault,
@@ -95,14 +95,14 @@ pub enum WorkerError {
     NoProfile(SubnetId),
     /// The bond is too small for a seat.
     #[error(
-        "node {node} has bonded {bonded}, which is too little for a seat: run `quipu node bond \
-         --node {node}` with its coldkey"
+        "node {node} has bonded {}, which is too little for a seat: run `quipu node bond --node \
+         {node} --amount …` with its coldkey", InQpu(*.bonded)
     )]
     NotStaked {
         /// The node.
         node: NodeId,
         /// What is bonded.
-        bonded: u128,
+        bonded: Balance,
     },
     /// The chain gives no seat.
     #[error("node {node} gets no seat for blocks {span}: {source}")]
@@ -116,9 +116,9 @@ pub enum WorkerError {
     },
     /// The seat was taken from a node that served.
     #[error(
-        "node {node} lost its seat for blocks {span}: its owner gave it back, or its bond of {bonded} \
+        "node {node} lost its seat for blocks {span}: its owner gave it back, or its bond of {} \
          became too little; start the worker again to take it anew, after `quipu node bond --node \
-         {node}` if it is the bond"
+         {node} --amount …` if it is the bond", InQpu(*.bonded)
     )]
     SeatLost {
         /// The node.
@@ -126,7 +126,7 @@ pub enum WorkerError {
         /// The blocks that it served.
         span: Span,
         /// What is bonded now.
-        bonded: u128,
+        bonded: Balance,
     },
     /// The node's seat is for something else now.
     #[error(

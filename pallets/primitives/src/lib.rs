@@ -33,7 +33,7 @@ pub use manifest::{
     Architecture, BoundedBytes, DType, Kernel, Manifest, ManifestError, ModelConfig,
     NumericProfile, RopeScaling, Terms,
 };
-pub use money::{cost, Balance};
+pub use money::{cost, Balance, InQpu};
 pub use receipt::{Leaf, Receipt, RECEIPT_POSITIONS};
 pub use session::{voucher_payload, Voucher};
 pub use span::{Span, SpanError};

@@ -9,8 +9,41 @@ use crate::{
     Digest,
 };
 use alloc::vec::Vec;
-use codec::{Decode, Encode};
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
+
+/// Where a subnet stands. Only an active one takes sessions and jobs.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum SubnetStatus {
+    /// Some block is served by no seat.
+    #[codec(index = 0)]
+    Uncovered,
+    /// Every block is served by a seat: sessions and jobs are taken.
+    #[codec(index = 1)]
+    Active,
+    /// Closed for new sessions and jobs by its creator, whatever is covered. Seats may still come
+    /// and go.
+    #[codec(index = 2)]
+    Paused,
+}
+
+impl SubnetStatus {
+    /// Does it take sessions and jobs?
+    pub fn is_active(self) -> bool {
+        self == SubnetStatus::Active
+    }
+}
 
 /// A subnet.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
@@ -19,8 +52,8 @@ pub struct SubnetInfo<AccountId> {
     pub id: SubnetId,
     /// Who registered it.
     pub creator: AccountId,
-    /// Are all blocks covered by seats, and is it open for sessions?
-    pub active: bool,
+    /// Does it take sessions, and if not, why?
+    pub status: SubnetStatus,
     /// The creator's deposit.
     pub deposit: Balance,
     /// The model.

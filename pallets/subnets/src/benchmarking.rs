@@ -265,10 +265,7 @@ mod benchmarks {
         #[extrinsic_call]
         _(RawOrigin::Signed(caller), id);
 
-        assert_eq!(
-            Subnets::<T>::get(subnet).unwrap().status,
-            Status::Registered
-        );
+        assert_eq!(Subnets::<T>::get(subnet).unwrap().status, Status::Uncovered);
         Ok(())
     }
 

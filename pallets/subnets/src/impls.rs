@@ -36,7 +36,7 @@ impl<T: Config> Pallet<T> {
         let subnet = Subnet {
             creator: creator.clone(),
             deposit,
-            status: Status::Registered,
+            status: Status::Uncovered,
             blocks: manifest.config.blocks,
             context_length: manifest.config.context_length,
             terms: manifest.terms.clone(),
@@ -91,7 +91,7 @@ impl<T: Config> Pallet<T> {
         subnet.status = if active {
             Status::Active
         } else {
-            Status::Registered
+            Status::Uncovered
         };
         Subnets::<T>::insert(id, subnet);
         Self::deposit_event(Event::SubnetResumed { subnet: id, active });
@@ -371,10 +371,8 @@ impl<T: Config> Pallet<T> {
             return;
         };
         let (status, event) = match (subnet.status, complete) {
-            (Status::Registered, true) => (Status::Active, Event::SubnetActivated { subnet: id }),
-            (Status::Active, false) => {
-                (Status::Registered, Event::SubnetDeactivated { subnet: id })
-            }
+            (Status::Uncovered, true) => (Status::Active, Event::SubnetActivated { subnet: id }),
+            (Status::Active, false) => (Status::Uncovered, Event::SubnetDeactivated { subnet: id }),
             _ => return,
         };
         subnet.status = status;

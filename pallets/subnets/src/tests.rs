@@ -101,8 +101,8 @@ fn a_registered_model_holds_a_deposit_and_names_its_manifest() {
         let info = Subnets::subnet_info(1).unwrap();
         assert_eq!(info.manifest, manifest());
         assert_eq!(
-            (info.creator, info.deposit, info.active),
-            (CAROL, REGISTRATION, false)
+            (info.creator, info.deposit, info.status),
+            (CAROL, REGISTRATION, Status::Uncovered)
         );
         assert_eq!(info.coverage, [0; 4]);
         assert_eq!(Subnets::blocks(1), Some(4));
@@ -312,6 +312,9 @@ fn a_paused_subnet_takes_no_sessions_until_its_creator_resumes_it() {
         assert_ok!(run(CAROL, Call::pause_subnet { subnet: 1 }));
         assert_eq!(last_event(), Event::SubnetPaused { subnet: 1 });
         assert!(!Subnets::is_active(1));
+        // Nobody takes it for one that lacks servers.
+        let info = Subnets::subnet_info(1).unwrap();
+        assert_eq!((info.status, info.coverage), (Status::Paused, vec![1; 4]));
         assert_noop!(
             run(CAROL, Call::pause_subnet { subnet: 1 }),
             Error::<Test>::AlreadyPaused

@@ -131,7 +131,7 @@ impl<T: Config> Pallet<T> {
                 "coverage is miscounted"
             );
             let agrees = match subnet.status {
-                Status::Registered => !coverage.is_complete(),
+                Status::Uncovered => !coverage.is_complete(),
                 Status::Active => coverage.is_complete(),
                 Status::Paused => true,
             };

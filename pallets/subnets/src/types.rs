@@ -8,33 +8,10 @@ use quipu_primitives::{
 use scale_info::TypeInfo;
 use sp_runtime::BoundedVec;
 
+pub use quipu_primitives::views::SubnetStatus as Status;
+
 /// A libp2p peer id: the bytes of its multihash.
 pub type PeerId = BoundedBytes<64>;
-
-/// Where a subnet stands.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Encode,
-    Decode,
-    DecodeWithMemTracking,
-    MaxEncodedLen,
-    TypeInfo,
-)]
-pub enum Status {
-    /// Some block is served by no seat.
-    #[codec(index = 0)]
-    Registered,
-    /// Every block is served by a seat: sessions and jobs are taken.
-    #[codec(index = 1)]
-    Active,
-    /// Closed for new sessions and jobs by its creator. Seats may still come and go.
-    #[codec(index = 2)]
-    Paused,
-}
 
 /// Why a node lost its seat.
 #[derive(

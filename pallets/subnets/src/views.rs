@@ -46,7 +46,7 @@ impl<T: Config> Nodes<T::AccountId> for Pallet<T> {
 
 impl<T: Config> Roster for Pallet<T> {
     fn is_active(subnet: SubnetId) -> bool {
-        Subnets::<T>::get(subnet).is_some_and(|subnet| subnet.status == Status::Active)
+        Subnets::<T>::get(subnet).is_some_and(|subnet| subnet.status.is_active())
     }
 
     fn seat(node: NodeId) -> Option<(SubnetId, Seat)> {
@@ -96,7 +96,7 @@ impl<T: Config> Pallet<T> {
         Some(SubnetInfo {
             id,
             creator: subnet.creator,
-            active: subnet.status == Status::Active,
+            status: subnet.status,
             deposit: subnet.deposit,
             manifest: Manifests::<T>::get(id)?,
             coverage: CoverageOf::<T>::get(id)?.counts().to_vec(),

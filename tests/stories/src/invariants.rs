@@ -172,7 +172,7 @@ fn rosters_agree() {
         let complete = seats.iter().all(|seats| *seats > 0);
         match subnet.status {
             Status::Active => assert!(complete, "subnet {id} is active with a gap"),
-            Status::Registered => assert!(!complete, "subnet {id} should be active"),
+            Status::Uncovered => assert!(!complete, "subnet {id} should be active"),
             Status::Paused => {}
         }
     }

@@ -85,7 +85,7 @@ fn whatever_goes_wrong_by_one_is_noticed() {
                 "a status",
                 Box::new(move || {
                     Subnets::<Runtime>::mutate(subnet, |it| {
-                        it.as_mut().expect("is there").status = Status::Registered
+                        it.as_mut().expect("is there").status = Status::Uncovered
                     })
                 }),
             ),

@@ -127,7 +127,7 @@ fn a_subnet_takes_sessions_only_while_every_block_is_served() {
         let status = |chain: &mut Chain| {
             chain.read(|| Subnets::<Runtime>::get(subnet).expect("exists").status)
         };
-        assert_eq!(status(chain), Status::Registered);
+        assert_eq!(status(chain), Status::Uncovered);
         let caps = servers.clone().map(|server| (server.node, third(9)));
         let open = |caps: &[_]| open_session(subnet, &session_key(), caps, 50);
         chain.refused(&consumer(), open(&caps), Error::<Runtime>::SubnetNotActive);

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use quipu_primitives::{
     cost,
     views::{
-        JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SessionServer, SessionStatus, SubnetInfo,
+        JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SessionServer, SessionStatus,
+        SubnetInfo, SubnetStatus,
     },
     voucher_payload, AccountBytes, Balance, DType, Digest, JobId, Kernel, Manifest, NodeId,
     NumericProfile, SessionId, SubnetId, Terms,
@@ -82,7 +83,7 @@ impl FakeChain {
         let subnet = SubnetInfo {
             id: SUBNET,
             creator: [0; 32],
-            active: true,
+            status: SubnetStatus::Active,
             deposit: 0,
             manifest: manifest(kernel),
             coverage: Vec::new(),

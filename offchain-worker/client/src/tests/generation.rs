@@ -8,12 +8,14 @@ use super::{
 };
 use crate::{
     ends::Prompt,
-    error::{Broken, ClientError},
+    error::{Broken, ClientError, Inactive},
     generate::{Event, Finish, Request},
     options::SamplingOptions,
 };
 use quipu_primitives::{
-    receipt::receipt_root, views::JobInfo, views::JobStatus, views::SessionStatus, Balance,
+    receipt::receipt_root,
+    views::{JobInfo, JobStatus, SessionStatus, SubnetStatus},
+    Balance,
 };
 use quipu_worker_core::{
     ports::{JobError, JobRunner},
@@ -182,9 +184,27 @@ async fn bad_requests_are_refused_before_anything_is_opened() {
     .await;
     assert!(matches!(error, ClientError::NoSubnet(9)));
 
-    world.chain.0.lock().subnet.active = false;
+    let lock = |status, coverage| {
+        let subnet = &mut world.chain.0.lock().subnet;
+        (subnet.status, subnet.coverage) = (status, coverage);
+    };
+    lock(SubnetStatus::Paused, vec![1, 0, 1, 1, 1, 1]);
     let error = refused(&world, request(&[1], sampling(5))).await;
-    assert!(matches!(error, ClientError::Inactive(SUBNET)));
+    assert!(
+        error.to_string().contains("its creator paused it"),
+        "{error}"
+    );
+    lock(SubnetStatus::Uncovered, vec![1, 0, 0, 1, 1, 0]);
+    let error = refused(&world, request(&[1], sampling(5))).await;
+    assert!(
+        error.to_string().contains("nobody serves blocks 1:3, 5:6"),
+        "{error}"
+    );
+    let ClientError::Inactive { subnet, why } = error else {
+        panic!("{error}")
+    };
+    let bare = vec![span(1, 3), span(5, 6)];
+    assert_eq!((subnet, why), (SUBNET, Inactive::Uncovered(bare)));
     world.chain.0.lock().subnet.manifest.tokenizer_digest = [0; 32];
     let error = refused(&world, request(&[1], sampling(5))).await;
     assert!(matches!(
@@ -201,6 +221,9 @@ async fn a_deposit_that_can_not_be_paid_is_named() {
     let mut builder = thirds();
     builder.funds = 100;
     let error = refused(&builder.build(), request(&prompt(1, 10), sampling(5))).await;
+    assert!(error
+        .to_string()
+        .contains(" QPU and the account has 0.0000000001 QPU free"));
     let ClientError::Funds { needed, free } = error else {
         panic!("{error}")
     };

@@ -9,7 +9,9 @@ use quipu_primitives::{
 
 impl State {
     pub(super) fn quote(&self, subnet: SubnetId, positions: u32) -> Result<Quote, QuoteError> {
-        let info = self.subnet_info(subnet).filter(|info| info.active);
+        let info = self
+            .subnet_info(subnet)
+            .filter(|info| info.status.is_active());
         let config = info.ok_or(QuoteError::SubnetNotActive)?.manifest.config;
         if positions > config.context_length {
             return Err(QuoteError::ContextExceeded);

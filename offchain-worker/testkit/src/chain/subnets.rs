@@ -2,7 +2,7 @@
 
 use super::{dispatch, Outcome, State, MIN_SELF_BOND};
 use quipu_primitives::{
-    views::{NodeInfo, SeatInfo, SubnetInfo},
+    views::{NodeInfo, SeatInfo, SubnetInfo, SubnetStatus},
     AccountBytes, Balance, Digest, Manifest, NodeId, Span, SubnetId,
 };
 use quipu_worker_core::ports::{ChainError, ChainEvent};
@@ -27,16 +27,22 @@ impl State {
     }
 
     pub(super) fn is_active(&self, id: SubnetId) -> bool {
-        self.subnet_info(id).is_some_and(|subnet| subnet.active)
+        self.subnet_info(id)
+            .is_some_and(|subnet| subnet.status.is_active())
     }
 
     pub(super) fn subnet_info(&self, id: SubnetId) -> Option<SubnetInfo<AccountBytes>> {
         let (creator, manifest) = self.subnets.get(&id)?;
         let coverage = self.coverage(id, manifest.config.blocks);
+        let status = match coverage.iter().all(|seats| *seats > 0) {
+            _ if self.paused.contains(&id) => SubnetStatus::Paused,
+            true => SubnetStatus::Active,
+            false => SubnetStatus::Uncovered,
+        };
         Some(SubnetInfo {
             id,
             creator: *creator,
-            active: coverage.iter().all(|seats| *seats > 0),
+            status,
             deposit: 0,
             manifest: manifest.clone(),
             coverage,

@@ -1,19 +1,14 @@
 //! `quipu generate`
 
 use super::{
-    args::GenerateArgs,
-    context::Context,
-    error::CliError,
-    print::Printer,
-    swarm,
-    values::{show_amount, show_hex},
+    args::GenerateArgs, context::Context, error::CliError, print::Printer, swarm, values::show_hex,
 };
 use quipu_client::{
     generate::{Abandoned, Settlement},
     payment::Paid,
     Client, ClientError, Event, Finish, Generation, Message, Prompt, Request,
 };
-use quipu_primitives::Balance;
+use quipu_primitives::{Balance, InQpu};
 use serde_json::{json, Value};
 
 pub async fn generate(
@@ -141,7 +136,7 @@ pub fn summary(generation: &Generation) -> String {
         generation.tokens.len(),
         generation.timing.first_token.as_secs_f64(),
         generation.timing.decode_rate,
-        show_amount(spent),
+        InQpu(spent),
         generation.paid.len(),
     )
 }

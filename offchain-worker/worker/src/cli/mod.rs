@@ -23,7 +23,7 @@ pub use args::{Cli, Command};
 pub use context::{Context, People};
 pub use error::CliError;
 pub use print::Printer;
-pub use values::{show_amount, Account, Amount, Peer};
+pub use values::{Account, Amount, Peer};
 
 use clap::Parser;
 use quipu_worker_core::{Classified, Fault};

@@ -5,14 +5,14 @@ use super::{
     context::Context,
     error::CliError,
     print::Printer,
-    values::{show_amount, show_hex, show_text, Account, Amount},
+    values::{show_hex, show_text, Account, Amount},
 };
 use futures::StreamExt;
 use quipu_chain::show_account;
 use quipu_primitives::{
     job::FinishReason,
     views::{JobInfo, JobStatus, SessionInfo, SessionStatus},
-    AccountBytes, JobId, SubnetId,
+    AccountBytes, InQpu, JobId, SubnetId,
 };
 use quipu_worker_core::{
     ports::{Call, ChainEvent},
@@ -51,7 +51,7 @@ fn session_text(session: &SessionInfo<AccountBytes>) -> String {
         status(session.status),
         session.deadline,
         show_account(&session.consumer),
-        show_amount(session.deposit),
+        InQpu(session.deposit),
     );
     if let (Some(root), Some(block)) = (session.receipt_root, session.settled_at) {
         let _ = write!(
@@ -67,8 +67,8 @@ fn session_text(session: &SessionInfo<AccountBytes>) -> String {
             server.node,
             server.span,
             server.positions,
-            show_amount(server.earned),
-            show_amount(server.cap),
+            InQpu(server.earned),
+            InQpu(server.cap),
         );
     }
     text
@@ -233,7 +233,7 @@ pub async fn balance(
     let free = context.chain.free_balance(account).await?;
     let who = show_account(&account);
     printer.result(json!({ "account": who, "free": free.to_string() }), || {
-        format!("{who} has {} free", show_amount(free))
+        format!("{who} has {} free", InQpu(free))
     })
 }
 
@@ -272,9 +272,9 @@ pub async fn quote(
         "route": route,
     });
     printer.result(value, || {
-        let mut text = format!("{positions} positions cost {}", show_amount(quote.total));
+        let mut text = format!("{positions} positions cost {}", InQpu(quote.total));
         for (node, part) in &quote.route {
-            let _ = write!(text, "\n  node {node}: {}", show_amount(*part));
+            let _ = write!(text, "\n  node {node}: {}", InQpu(*part));
         }
         text
     })

@@ -5,10 +5,10 @@ use super::{
     context::Context,
     error::CliError,
     print::Printer,
-    values::{show_amount, show_hex, show_peer},
+    values::{show_hex, show_peer},
 };
 use quipu_chain::show_account;
-use quipu_primitives::{views::NodeInfo, AccountBytes, NodeId};
+use quipu_primitives::{views::NodeInfo, AccountBytes, InQpu, NodeId};
 use quipu_worker_core::ports::{Call, ChainEvent};
 use serde_json::{json, Value};
 
@@ -118,7 +118,7 @@ pub fn line(node: &NodeInfo<AccountBytes>) -> String {
         Some(seat) => format!(
             "serves blocks {} at {} per position and block",
             seat.span,
-            show_amount(seat.price)
+            InQpu(seat.price)
         ),
         None => "has no seat".into(),
     };
@@ -126,7 +126,7 @@ pub fn line(node: &NodeInfo<AccountBytes>) -> String {
         "node {} of subnet {} {seat}, bonded {}",
         node.id,
         node.subnet,
-        show_amount(node.self_bond)
+        InQpu(node.self_bond)
     )
 }
 

@@ -5,14 +5,14 @@ use super::{
     context::Context,
     error::CliError,
     print::Printer,
-    values::{show_amount, show_hex, show_text},
+    values::{show_hex, show_text},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use quipu_chain::show_account;
 use quipu_engine::Model;
 use quipu_primitives::{
-    views::{NodeInfo, SubnetInfo},
-    AccountBytes, BoundedBytes, Kernel, Manifest, SubnetId, Terms,
+    views::{NodeInfo, SubnetInfo, SubnetStatus},
+    AccountBytes, BoundedBytes, InQpu, Kernel, Manifest, SubnetId, Terms,
 };
 use quipu_worker_core::ports::{Call, ChainEvent};
 use serde_json::{json, Value};
@@ -50,7 +50,7 @@ async fn register(
     let deposit = context.chain.deposit().await?;
     printer.aside(&format!(
         "weights root {root}\nregistering for a deposit of {}\n",
-        show_amount(deposit)
+        InQpu(deposit)
     ));
     let call = Call::RegisterSubnet(Box::new(manifest));
     let included = context.submit(call, printer).await?;
@@ -140,10 +140,10 @@ fn line(subnet: &SubnetInfo<AccountBytes>) -> String {
         show_text(&subnet.manifest.name),
         config.blocks,
         config.context_length,
-        if subnet.active {
-            "active"
-        } else {
-            "waits for servers"
+        match subnet.status {
+            SubnetStatus::Active => "active",
+            SubnetStatus::Uncovered => "waits for servers",
+            SubnetStatus::Paused => "paused by its creator",
         },
     )
 }
@@ -183,7 +183,12 @@ fn value(subnet: &SubnetInfo<AccountBytes>, roster: Option<&[NodeInfo<AccountByt
         "subnet": subnet.id,
         "name": show_text(&manifest.name),
         "creator": show_account(&subnet.creator),
-        "active": subnet.active,
+        "active": subnet.status.is_active(),
+        "status": match subnet.status {
+            SubnetStatus::Active => "active",
+            SubnetStatus::Uncovered => "uncovered",
+            SubnetStatus::Paused => "paused",
+        },
         "deposit": subnet.deposit.to_string(),
         "config": manifest.config,
         "weights_root": show_hex(&manifest.weights_root),

@@ -12,7 +12,7 @@ use quipu_client::{EngineEnds, Message};
 use quipu_primitives::{
     money::QPU,
     views::{NodeInfo, SubnetInfo},
-    AccountBytes, Balance, NodeId, Span, SubnetId,
+    AccountBytes, Balance, InQpu, NodeId, Span, SubnetId,
 };
 use quipu_testkit::{FakeChain, TinyFiles};
 use quipu_worker_core::{
@@ -152,7 +152,10 @@ fn amounts_are_exact() {
         );
     }
     for amount in [0, 1, QPU - 1, QPU, 3 * QPU / 2, 123_456 * QPU + 78] {
-        assert_eq!(show_amount(amount).parse::<Amount>(), Ok(Amount(amount)));
+        assert_eq!(
+            InQpu(amount).to_string().parse::<Amount>(),
+            Ok(Amount(amount))
+        );
     }
 }
 
@@ -231,6 +234,14 @@ async fn a_model_is_registered_with_its_digests_and_found_again() {
         .await
         .unwrap()
         .contains("waits for servers"));
+    assert_eq!(shown["status"], "uncovered");
+    desk.chain.pause_subnet(1, true);
+    assert_eq!(
+        desk.json(&["subnet", "show", "1"]).await["status"],
+        "paused"
+    );
+    let listed = desk.run(&["subnet", "list"]).await.unwrap();
+    assert!(listed.contains("paused by its creator"), "{listed}");
     assert!(matches!(
         desk.run(&["subnet", "show", "7"]).await,
         Err(CliError::NoSubnet(7))

@@ -2,7 +2,10 @@
 
 use quipu_chain::{parse_account, Keypair};
 use quipu_network::PeerId;
-use quipu_primitives::{money::QPU, AccountBytes, Balance};
+use quipu_primitives::{
+    money::{DECIMALS, QPU},
+    AccountBytes, Balance, InQpu,
+};
 use quipu_worker_core::Signer;
 use std::{fmt, str::FromStr};
 
@@ -10,8 +13,6 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amount(pub Balance);
 
-/// Digits of a QPU behind the point.
-const DECIMALS: usize = 12;
 const AMOUNT: &str = "an amount is written 10000, in the smallest unit, or like 1.5QPU, with at \
                       most 12 digits behind the point";
 
@@ -45,19 +46,9 @@ fn digits(text: &str) -> Option<Balance> {
     plain.then(|| text.parse().ok())?
 }
 
-/// An amount in QPU, exactly: `1.5 QPU`.
-pub fn show_amount(amount: Balance) -> String {
-    let (whole, rest) = (amount / QPU, amount % QPU);
-    let fraction = format!("{rest:0DECIMALS$}");
-    match fraction.trim_end_matches('0') {
-        "" => format!("{whole} QPU"),
-        fraction => format!("{whole}.{fraction} QPU"),
-    }
-}
-
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&show_amount(self.0))
+        InQpu(self.0).fmt(f)
     }
 }
 

@@ -174,7 +174,7 @@ impl Subnet {
     /// Is every block served?
     pub async fn is_active(&self) -> bool {
         let subnet = self.chain.subnet(SUBNET).await.unwrap();
-        subnet.unwrap().active
+        subnet.unwrap().status.is_active()
     }
 
     /// The consumer opens a session with both servers.

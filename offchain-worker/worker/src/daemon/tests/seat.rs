@@ -201,7 +201,10 @@ async fn an_owner_who_insists_is_not_fought() {
 
 #[tokio::test]
 async fn a_slash_stops_the_worker_and_names_the_bond() {
-    for (wait, told) in [(1, "has bonded 999"), (FAREWELL + 1, "its bond of 999")] {
+    for (wait, told) in [
+        (1, "has bonded 0.000000000999 QPU"),
+        (FAREWELL + 1, "its bond of 0.000000000999 QPU"),
+    ] {
         let subnet = Subnet::new();
         let worker = Worker::start(&subnet, FIRST).await;
         later(&subnet, &worker, wait).await;
