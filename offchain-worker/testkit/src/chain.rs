@@ -1,7 +1,7 @@
 //! A chain in memory that keeps the rules which workers and clients can run into.
 //!
-//! Every call makes a block of its own, which is final at once; [`FakeChain::advance`] makes empty
-//! ones. Refusals carry the names of the pallets' errors. There are no fees.
+//! Every call makes a block of its own, which is final at once unless [`FakeChain::hold_finality`]
+//! was called; [`FakeChain::advance`] makes empty ones. Refusals carry the names of the pallets' errors. There are no fees.
 
 mod jobs;
 mod quote;
@@ -57,7 +57,17 @@ struct State {
     calls: Vec<(AccountBytes, Call)>,
     fail_next: Vec<ChainError>,
     lose_next: bool,
+    held: Option<Held>,
     subscribers: Vec<mpsc::UnboundedSender<ChainEvent>>,
+}
+
+/// What is final while later blocks are not.
+#[derive(Debug)]
+struct Held {
+    block: u32,
+    nodes: BTreeMap<NodeId, NodeInfo<AccountBytes>>,
+    /// What subscribers will hear of the later blocks.
+    events: Vec<ChainEvent>,
 }
 
 /// What a call does: its events, or why it failed.
@@ -73,6 +83,9 @@ fn dispatch<T>(pallet: &str, error: &str) -> Result<T, ChainError> {
 
 impl State {
     fn emit(&mut self, event: ChainEvent) {
+        if let Some(held) = &mut self.held {
+            return held.events.push(event);
+        }
         self.subscribers
             .retain(|subscriber| subscriber.unbounded_send(event.clone()).is_ok());
     }
@@ -94,6 +107,14 @@ impl State {
             number,
             hash: block_hash(number),
         });
+    }
+
+    fn final_block(&self) -> u32 {
+        self.held.as_ref().map_or(self.block, |held| held.block)
+    }
+
+    fn final_nodes(&self) -> &BTreeMap<NodeId, NodeInfo<AccountBytes>> {
+        self.held.as_ref().map_or(&self.nodes, |held| &held.nodes)
     }
 
     fn take(&mut self, who: AccountBytes, amount: Balance) -> Result<(), ChainError> {
@@ -252,6 +273,28 @@ impl FakeChain {
         state.finalize(&events);
     }
 
+    /// From now on blocks are made, but none becomes final: the number of the final block, its nodes
+    /// and what subscribers hear stay behind. What else is read is the best block's.
+    pub fn hold_finality(&self) {
+        let mut state = self.state();
+        let (block, nodes) = (state.final_block(), state.final_nodes().clone());
+        let events = Vec::new();
+        state.held.get_or_insert(Held {
+            block,
+            nodes,
+            events,
+        });
+    }
+
+    /// Every block becomes final.
+    pub fn release_finality(&self) {
+        let mut state = self.state();
+        let held = state.held.take();
+        for event in held.into_iter().flat_map(|held| held.events) {
+            state.emit(event);
+        }
+    }
+
     /// Ends the streams of events, as an adapter does that lost its connection for good.
     pub fn end_events(&self) {
         self.state().subscribers.clear();
@@ -311,14 +354,20 @@ impl Chain for FakeChain {
     }
 
     async fn roster(&self, id: SubnetId) -> Result<Vec<NodeInfo<AccountBytes>>, ChainError> {
-        self.read(|state| state.roster(id).cloned().collect())
+        self.read(|state| {
+            let nodes = state.final_nodes().values();
+            nodes.filter(|node| node.subnet == id).cloned().collect()
+        })
     }
 
     async fn node_of_hotkey(
         &self,
         hotkey: AccountBytes,
     ) -> Result<Option<NodeInfo<AccountBytes>>, ChainError> {
-        self.read(|state| state.by_hotkey(&hotkey).cloned())
+        self.read(|state| {
+            let mut nodes = state.final_nodes().values();
+            nodes.find(|node| node.hotkey == hotkey).cloned()
+        })
     }
 
     async fn session(
@@ -349,7 +398,7 @@ impl Chain for FakeChain {
     }
 
     async fn finalized(&self) -> Result<u32, ChainError> {
-        self.read(|state| state.block)
+        self.read(State::final_block)
     }
 
     async fn events(&self) -> Result<BoxStream<'static, ChainEvent>, ChainError> {

@@ -108,10 +108,10 @@ impl ChainSync {
     async fn handle(&mut self, event: ChainEvent) {
         match event {
             ChainEvent::Finalized { number, .. } => {
-                self.block.send_replace(number);
                 if self.behind.roster {
                     self.read_roster().await;
                 }
+                self.reached(number);
                 if self.behind.jobs && self.jobs.capacity() > 0 {
                     self.read_jobs().await;
                 }
@@ -137,8 +137,24 @@ impl ChainSync {
 
     /// Reads from the chain's state what events told while nobody followed them.
     async fn catch_up(&mut self) {
+        // Before the rest, which then is at least as new.
+        let block = self.chain.finalized().await;
         self.read_roster().await;
         self.read_jobs().await;
+        match block {
+            Ok(block) if !self.behind.roster => self.reached(block),
+            Ok(_) => {}
+            Err(error) => debug!(%error, "the last final block is not known yet"),
+        }
+    }
+
+    /// A block is final, and the roster as new as it is. Events may repeat older ones.
+    fn reached(&self, number: u32) {
+        self.block.send_if_modified(|block| {
+            let is_new = number > *block;
+            *block = number.max(*block);
+            is_new
+        });
     }
 
     async fn read_roster(&mut self) {

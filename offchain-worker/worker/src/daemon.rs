@@ -43,7 +43,7 @@ pub const SESSION_PATIENCE: Duration = Duration::from_secs(8);
 pub struct Parts {
     /// The chain.
     pub chain: SharedChain,
-    /// How it reaches other servers.
+    /// How it reaches other servers, and finds what they announce.
     pub peers: SharedPeers,
     /// Follows it; with what it knows already, and the jobs that it will find.
     pub sync: (ChainSync, ChainView, mpsc::Receiver<JobId>),
@@ -110,6 +110,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
         book,
         me,
         metrics,
+        peers,
         ..
     } = parts;
     let me = Arc::new(me);
@@ -122,7 +123,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
     let server_parts = ServerParts {
         me: me.clone(),
         chain: chain.clone(),
-        peers: parts.peers,
+        peers: peers.clone(),
         compute: compute.clone(),
         journals,
         book: book.clone(),
@@ -202,8 +203,6 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
                 };
                 tasks.spawn(jobs.run(quit.clone()));
             }
-            state.send_replace(ServerState::Online);
-            info!(node = me.node, %span, "serving");
             let serving = tokio::spawn(accept(server.clone(), parts.incoming, quit.clone()));
             let watch = SeatWatch {
                 chain: chain.clone(),
@@ -211,9 +210,11 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
                 price: parts.price,
                 view: view.clone(),
                 since,
+                state: state.clone(),
             };
             let lookout = parts.balancing.map(|balancing| Lookout {
                 balancing,
+                peers,
                 me: me.clone(),
                 rates: parts.rates,
                 view: view.clone(),

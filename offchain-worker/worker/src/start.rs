@@ -178,7 +178,6 @@ async fn prepare(
         Blocks::Fit { memory } => Some(Balancing {
             blocks: subnet.manifest.config.blocks,
             most: memory_of(&model, profile.kernel, memory, positions)?.blocks(),
-            peers: Arc::new(network.clone()),
             pause: random_pause(),
         }),
     };

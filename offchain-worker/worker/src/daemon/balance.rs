@@ -43,8 +43,6 @@ pub struct Balancing {
     pub blocks: u16,
     /// Most blocks that fit.
     pub most: u16,
-    /// Where announcements are found.
-    pub peers: SharedPeers,
     /// Between two looks.
     pub pause: Pause,
 }
@@ -52,6 +50,8 @@ pub struct Balancing {
 /// The worker's eye on the swarm.
 pub(super) struct Lookout {
     pub(super) balancing: Balancing,
+    /// Where announcements are found.
+    pub(super) peers: SharedPeers,
     pub(super) me: Arc<Identity>,
     pub(super) rates: Rates,
     pub(super) view: ChainView,
@@ -126,8 +126,7 @@ impl Lookout {
             .iter()
             .filter(|node| node.id != me.node && node.seat.is_some());
         let keys: Vec<_> = others.map(|node| (node.id, node.hotkey)).collect();
-        let peers = &self.balancing.peers;
-        let announced = peers.announcements(me.genesis, me.subnet, &keys).await;
+        let announced = self.peers.announcements(me.genesis, me.subnet, &keys).await;
         if announced.is_empty() && !keys.is_empty() {
             debug!("nobody is heard of; nothing is decided");
             return None;

@@ -5,18 +5,23 @@
 //!
 //! | what the chain shows | the worker |
 //! |---|---|
-//! | the seat as it was taken, at whatever price | goes on: sessions have their price from the chain |
+//! | the seat as it was taken, at whatever price | goes on, and says that it is online: sessions have their price from the chain |
 //! | no seat, soon after the start | takes it again, once: a farewell of the worker before (`--leave-on-exit`) came into a block only now |
 //! | no seat later: the owner gave it back, or a slash made the bond too small | ends what runs, and stops with an error that says so |
 //! | a seat for other blocks, another peer id, another hotkey, no node | the same |
+//!
+//! What it shows is final: before that, no client finds the seat, and another block may replace the
+//! one that has it. So a server that waits for its seat announces itself as joining.
 
 use crate::{chain_sync::ChainView, error::WorkerError, preflight};
 use quipu_primitives::{
     views::{NodeInfo, SeatInfo},
     AccountBytes, Balance,
 };
+use quipu_protocol::ServerState;
 use quipu_worker_core::{ports::SharedChain, serve::Identity, Classified, Fault};
 use std::sync::Arc;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Blocks after the start within which a seat may be lost to a farewell of the worker before: as
@@ -67,6 +72,8 @@ pub(super) struct SeatWatch {
     pub(super) view: ChainView,
     /// The block that has the seat: before it is final, nothing is known.
     pub(super) since: u32,
+    /// What is announced: online while the seat is there.
+    pub(super) state: watch::Sender<ServerState>,
 }
 
 impl SeatWatch {
@@ -75,6 +82,8 @@ impl SeatWatch {
     pub(super) async fn lost(mut self) -> WorkerError {
         let mut may_return = true;
         let started = *self.view.block.borrow();
+        // The seat may have been there before the start.
+        self.view.block.mark_changed();
         loop {
             if self.view.block.changed().await.is_err() {
                 // Nobody follows the chain any more: the worker ends.
@@ -88,12 +97,17 @@ impl SeatWatch {
             let own = roster.iter().find(|node| node.id == self.me.node);
             let (node, span) = (self.me.node, self.me.span);
             match standing(&self.me, own) {
-                Standing::Seated => {}
+                Standing::Seated => {
+                    if self.turn(ServerState::Joining, ServerState::Online) {
+                        info!(node, %span, block, "the seat is final: serving");
+                    }
+                }
                 Standing::Unseated(bonded) => {
                     if !may_return || block.saturating_sub(started) > FAREWELL {
                         return WorkerError::SeatLost { node, span, bonded };
                     }
                     warn!("the seat is gone, though it was there at the start; taking it again");
+                    self.turn(ServerState::Online, ServerState::Joining);
                     match self.take_again().await {
                         Ok(()) => may_return = false,
                         Err(error) if error.fault() == Fault::Environment => {
@@ -112,6 +126,17 @@ impl SeatWatch {
                 }
             }
         }
+    }
+
+    /// Changes what is announced, unless it is something else: a server that leaves stays leaving.
+    fn turn(&self, from: ServerState, to: ServerState) -> bool {
+        self.state.send_if_modified(|state| {
+            let turns = *state == from;
+            if turns {
+                *state = to;
+            }
+            turns
+        })
     }
 
     async fn take_again(&mut self) -> Result<(), WorkerError> {

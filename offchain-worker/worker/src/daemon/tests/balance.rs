@@ -62,9 +62,9 @@ fn balancing(swarm: &MemorySwarm, looks: &Looks, most: u16) -> Setup {
         balancing: Some(Balancing {
             blocks: 4,
             most,
-            peers: Arc::new(swarm.client(b"lookout")),
             pause: looks.pause(),
         }),
+        peers: Some(Arc::new(swarm.client(b"lookout"))),
         ..setup()
     }
 }

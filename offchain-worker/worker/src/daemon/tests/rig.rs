@@ -24,7 +24,9 @@ use quipu_testkit::{
 };
 use quipu_worker_core::{
     keys::EphemeralKey,
-    ports::{Announcer, Call, Chain, ChainEvent, Included, PeerError, SharedJobRunner},
+    ports::{
+        Announcer, Call, Chain, ChainEvent, Included, PeerError, SharedJobRunner, SharedPeers,
+    },
     serve::Identity,
     Signer,
 };
@@ -309,6 +311,8 @@ pub struct Setup {
     pub session_patience: Duration,
     pub jobs: Option<SharedJobRunner>,
     pub unix_clock: UnixClock,
+    /// Whom it reaches. By default nobody is there: what is handed on comes back to the client.
+    pub peers: Option<SharedPeers>,
     /// Lets it take other blocks.
     pub balancing: Option<Balancing>,
     /// Announced in place of what was measured, so that routes do not depend on the machine.
@@ -325,6 +329,7 @@ impl Default for Setup {
             session_patience: Duration::from_millis(1),
             jobs: None,
             unix_clock: Arc::new(|| 1_000),
+            peers: None,
             balancing: None,
             rates: None,
         }
@@ -395,8 +400,9 @@ impl Worker {
             .unwrap();
         let parts = Parts {
             chain,
-            // Nobody is there: what is handed on comes back to the client.
-            peers: Arc::new(MemorySwarm::default().client(&node.peer())),
+            peers: setup
+                .peers
+                .unwrap_or_else(|| Arc::new(MemorySwarm::default().client(&node.peer()))),
             sync,
             book,
             me: Identity {

@@ -73,6 +73,51 @@ async fn a_seat_is_taken_once_and_another_price_is_one_call() {
 }
 
 #[tokio::test]
+async fn a_server_says_that_it_serves_once_its_seat_is_final() {
+    let subnet = Subnet::new();
+    subnet.chain.hold_finality();
+    let base = tempfile::tempdir().unwrap();
+    let mut worker = Worker::launch(&subnet, FIRST, Setup::default(), base).await;
+    eventually(|| joins(&subnet) == 1).await;
+    // The best block has the seat, and more blocks follow; no client can know it yet.
+    subnet.chain.advance(3);
+    let mut stream = worker.connect(9).await;
+    let open = stream.an_open(0, 100);
+    assert_eq!(stream.try_open(open).await, Err(RefusalCode::Session));
+    let online = |records: &[quipu_protocol::SignedAnnouncement]| {
+        records
+            .iter()
+            .any(|record| record.announcement.state == ServerState::Online)
+    };
+    worker.until_state(ServerState::Joining).await;
+    assert!(!online(&worker.announced.borrow()));
+
+    subnet.chain.release_finality();
+    worker.until_state(ServerState::Online).await;
+    // It stays so while further blocks are slow to become final.
+    subnet.chain.hold_finality();
+    subnet.chain.advance(3);
+    worker.stop.gently.cancel();
+    assert_eq!(worker.ended().await.unwrap(), Ended::Stopped);
+    assert_eq!((joins(&subnet), leaves(&subnet)), (1, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_its_seat_again_says_so() {
+    let subnet = Subnet::new();
+    let mut worker = Worker::start(&subnet, FIRST).await;
+    subnet
+        .chain
+        .fail_next(ChainError::Unreachable("test".into()));
+    subnet.chain.change_node(FIRST.id, |node| node.seat = None);
+    worker.until_state(ServerState::Joining).await;
+    subnet.chain.advance(1);
+    worker.until_state(ServerState::Online).await;
+    assert_eq!(joins(&subnet), 2);
+    worker.kill().await;
+}
+
+#[tokio::test]
 async fn a_seat_on_other_blocks_is_given_back_first() {
     let subnet = Subnet::new();
     let other = Node {
