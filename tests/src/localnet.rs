@@ -99,7 +99,7 @@ pub struct Worker {
     pub process: Process,
     /// Its node.
     pub node: u32,
-    /// The blocks it serves, such as `0:10`.
+    /// The blocks it was told to serve, such as `0:10`; empty where it chooses by itself.
     pub blocks: String,
     /// Name of its coldkey's development account, such as `Server1`.
     pub coldkey: String,
@@ -353,7 +353,7 @@ impl Localnet {
     }
 
     /// Registers and bonds a server's node, and gives its hotkey what it needs for fees.
-    async fn register_server(&self, subnet: u32, server: &Server) -> Result<u32> {
+    pub async fn register_server(&self, subnet: u32, server: &Server) -> Result<u32> {
         let Server {
             cold, hot, peer_id, ..
         } = server;
@@ -396,6 +396,24 @@ impl Localnet {
         node: u32,
         blocks: &str,
     ) -> Result<()> {
+        let options = ["--blocks", blocks, "--price", &PRICE.to_string()];
+        self.start_worker_with(subnet, model, server, node, &options)
+            .await?;
+        if let Some(worker) = self.workers.last_mut() {
+            worker.blocks = blocks.to_owned();
+        }
+        Ok(())
+    }
+
+    /// As [`Localnet::start_worker`], with other options than the blocks and the usual price.
+    pub async fn start_worker_with(
+        &mut self,
+        subnet: u32,
+        model: &Path,
+        server: Server,
+        node: u32,
+        options: &[&str],
+    ) -> Result<()> {
         let Server {
             name, base, hotkey, ..
         } = server;
@@ -405,19 +423,16 @@ impl Localnet {
             &self.url,
             "--subnet",
             &subnet.to_string(),
-            "--blocks",
-            blocks,
             "--model",
             &model.display().to_string(),
             "--hotkey",
             &hotkey,
-            "--price",
-            &PRICE.to_string(),
             "--listen",
             "/ip4/127.0.0.1/tcp/0",
             "--base-path",
             &base.display().to_string(),
         ]);
+        arguments.extend(strings(options));
         for other in &self.workers {
             arguments.extend(strings(&["--bootstrap", &other.address]));
         }
@@ -425,11 +440,10 @@ impl Localnet {
         let address = process
             .wait_for("listening address", START, listening)
             .await?;
-        let blocks = blocks.to_owned();
         self.workers.push(Worker {
             process,
             node,
-            blocks,
+            blocks: String::new(),
             coldkey: name,
             address,
         });

@@ -137,6 +137,14 @@ fn without_peer(mut address: Multiaddr) -> Multiaddr {
     address
 }
 
+/// What lies at the bottom of an error: what is wrapped around it often says nothing.
+fn innermost(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => innermost(source),
+        None => error.to_string(),
+    }
+}
+
 /// A dial's error in words for people.
 fn words(error: &DialError) -> String {
     match error {
@@ -145,17 +153,11 @@ fn words(error: &DialError) -> String {
             format!("another peer answers there: {obtained}")
         }
         DialError::LocalPeerId { .. } => "its address is our own".into(),
-        DialError::Denied { cause } => {
-            let mut source: &dyn std::error::Error = cause;
-            while let Some(inner) = source.source() {
-                source = inner;
-            }
-            source.to_string()
-        }
+        DialError::Denied { cause } => innermost(cause),
         DialError::Transport(attempts) => {
             let attempts: Vec<_> = attempts
                 .iter()
-                .map(|(address, error)| format!("{address}: {error}"))
+                .map(|(address, error)| format!("{address}: {}", innermost(error)))
                 .collect();
             attempts.join("; ")
         }

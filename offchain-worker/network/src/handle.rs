@@ -333,6 +333,11 @@ impl NetworkHandle {
         }
     }
 
+    /// Has the network shut down?
+    pub fn is_down(&self) -> bool {
+        self.0.commands.is_closed()
+    }
+
     async fn command(&self, command: Command) -> Result<(), NetworkError> {
         self.0
             .commands

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 mod behaviour;
+mod bootstrap;
 mod client;
 mod command;
 mod config;
@@ -24,6 +25,7 @@ mod server;
 mod tests;
 mod warden;
 
+pub use bootstrap::{bootstrap_peer, Unreached};
 pub use client::ClientStream;
 pub use config::{NetworkConfig, Role};
 pub use error::NetworkError;

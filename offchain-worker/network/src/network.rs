@@ -2,6 +2,7 @@
 
 use crate::{
     behaviour,
+    bootstrap::bootstrap_peer,
     config::NetworkConfig,
     dials::Dials,
     driver::{Driver, Listening},
@@ -39,9 +40,7 @@ impl Network {
     ) -> Result<(NetworkHandle, IncomingStreams), NetworkError> {
         let mut swarm = behaviour::build(&config)?;
         for address in &config.bootstrap {
-            let Some(Protocol::P2p(peer)) = address.iter().last() else {
-                return Err(NetworkError::Bootstrap(address.clone()));
-            };
+            let peer = bootstrap_peer(address)?;
             swarm
                 .behaviour_mut()
                 .kad

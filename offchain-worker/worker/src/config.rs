@@ -4,27 +4,33 @@
 //! [`ValidConfig`] is the only thing that the rest of the worker sees.
 
 mod args;
+mod device;
 mod error;
 mod size;
 
 pub use args::{Cli, Command, DigestArgs, IdArgs, LogFormat, ServeArgs};
+pub use device::Device;
 pub use error::ConfigError;
 pub use size::Size;
 
 use quipu_chain::Keypair;
-use quipu_network::Multiaddr;
+use quipu_network::{bootstrap_peer, Multiaddr};
 use quipu_primitives::{Balance, Digest, Span, SubnetId};
 use std::{
     net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
 
 /// Positions that the cache holds unless told otherwise.
 pub const DEFAULT_KV_POSITIONS: u32 = 8192;
 /// Memory for everything but blocks and caches, where `--memory` bounds the process.
 pub const MEMORY_RESERVE: u64 = 256 << 20;
+/// Seconds between two looks for better blocks unless told otherwise: longer than what a move takes
+/// to become final, so that whoever is ranked second sees it.
+pub const DEFAULT_LOOK_EVERY: u64 = 60;
 /// Where a worker listens unless told otherwise.
 const DEFAULT_LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/30444", "/ip4/0.0.0.0/udp/30444/quic-v1"];
 
@@ -49,6 +55,8 @@ pub struct ValidConfig {
     pub subnet: SubnetId,
     /// Which blocks.
     pub blocks: Blocks,
+    /// Where it chooses by itself: shortest time between two looks for better ones.
+    pub look_every: Duration,
     /// Folder or GGUF file of the model.
     pub model: PathBuf,
     /// Signs work and operational extrinsics.
@@ -65,6 +73,8 @@ pub struct ValidConfig {
     pub metrics: Option<SocketAddr>,
     /// Folder of the peer key and the journals.
     pub base_path: PathBuf,
+    /// What computes.
+    pub device: Device,
     /// Positions that the cache holds, over all sessions.
     pub kv_positions: u32,
     /// Threads that compute.
@@ -118,6 +128,14 @@ impl ServeArgs {
         if threads == 0 {
             return Err(ConfigError::NoThreads);
         }
+        let device = self.device.unwrap_or_default();
+        if device == Device::Cuda && !cfg!(feature = "cuda") {
+            return Err(ConfigError::NoCuda);
+        }
+        let look_every = self.look_every.unwrap_or(DEFAULT_LOOK_EVERY);
+        if look_every == 0 {
+            return Err(ConfigError::NoPause);
+        }
         let model = self.model.ok_or(missing("model PATH"))?;
         if !model.exists() {
             return Err(ConfigError::NoModel(model));
@@ -126,18 +144,26 @@ impl ServeArgs {
             true => DEFAULT_LISTEN.map(String::from).to_vec(),
             false => self.listen,
         };
+        let bootstrap = addresses("bootstrap", &self.bootstrap)?;
+        for address in &bootstrap {
+            if bootstrap_peer(address).is_err() {
+                return Err(ConfigError::Bootstrap(address.clone()));
+            }
+        }
         Ok(ValidConfig {
             chain: self.chain.ok_or(missing("chain ws://HOST:PORT"))?,
             subnet,
             blocks,
+            look_every: Duration::from_secs(look_every),
             model,
             hotkey,
             price: self.price.ok_or(missing("price AMOUNT"))?,
             listen: addresses("listen", &listen)?,
             external: addresses("external", &self.external)?,
-            bootstrap: addresses("bootstrap", &self.bootstrap)?,
+            bootstrap,
             metrics: self.metrics,
             base_path: self.base_path.ok_or(missing("base-path DIR"))?,
+            device,
             kv_positions,
             threads,
             leave_on_exit: self.leave_on_exit,

@@ -1,6 +1,9 @@
 //! Why a worker does not start, or stops.
 
-use crate::{config::ConfigError, model::ModelMismatch};
+use crate::{
+    config::{ConfigError, Device},
+    model::ModelMismatch,
+};
 use quipu_engine::EngineError;
 use quipu_network::{KeyFileError, NetworkError};
 use quipu_primitives::{Balance, InQpu, NodeId, Span, SpanError, SubnetId};
@@ -89,10 +92,15 @@ pub enum WorkerError {
     },
     /// The subnet accepts no profile that this worker computes with.
     #[error(
-        "subnet {0} accepts no numeric profile of this worker: it computes in f32 on the CPU \
-         (kernel flex_f32)"
+        "subnet {subnet} accepts no numeric profile of this worker, which computes in f32 on {device}: \
+         choose another --device, or another subnet"
     )]
-    NoProfile(SubnetId),
+    NoProfile {
+        /// The subnet.
+        subnet: SubnetId,
+        /// What the worker computes on.
+        device: Device,
+    },
     /// The bond is too small for a seat.
     #[error(
         "node {node} has bonded {}, which is too little for a seat: run `quipu node bond --node \
@@ -153,6 +161,12 @@ pub enum WorkerError {
     /// The blocks can't be loaded.
     #[error("the blocks can't be loaded: {0}")]
     Load(#[from] EngineError),
+    /// There is no such device.
+    #[error(
+        "no CUDA device can be used: {0}. It needs NVIDIA's driver and CUDA's libraries, found by \
+         LD_LIBRARY_PATH or CUDA_PATH; `--device cpu` does without"
+    )]
+    NoDevice(String),
     /// The span does not compute.
     #[error("the span does not compute: {0}")]
     Compute(#[from] ComputeError),
@@ -196,7 +210,7 @@ impl Classified for WorkerError {
             WorkerError::Chain(error) => error.fault(),
             WorkerError::NoSeat { source, .. } => source.fault(),
             WorkerError::Network(error) => error.fault(),
-            WorkerError::Io { .. } => Fault::Environment,
+            WorkerError::Io { .. } | WorkerError::NoDevice(_) => Fault::Environment,
             WorkerError::Load(_)
             | WorkerError::Compute(_)
             | WorkerError::NetworkEnded

@@ -2,7 +2,7 @@
 //! it has the right weights.
 
 use crate::{
-    config::{Blocks, MEMORY_RESERVE},
+    config::{Blocks, Device, MEMORY_RESERVE},
     error::WorkerError,
     model::{self, ModelMismatch},
 };
@@ -41,6 +41,7 @@ pub async fn find_place(
     subnet: SubnetId,
     blocks: Blocks,
     kv_positions: u32,
+    device: Device,
     model: Arc<Model>,
 ) -> Result<Place, WorkerError> {
     let wanted = subnet;
@@ -63,7 +64,10 @@ pub async fn find_place(
             wanted,
         });
     }
-    let profile = profile(&subnet.manifest).ok_or(WorkerError::NoProfile(wanted))?;
+    let profile = profile(&subnet.manifest, device).ok_or(WorkerError::NoProfile {
+        subnet: wanted,
+        device,
+    })?;
     let span = match blocks {
         Blocks::Span(span) => span,
         Blocks::Fit { memory } => {
@@ -89,13 +93,11 @@ pub async fn find_place(
     })
 }
 
-/// The first of the manifest's profiles that this worker computes: the order is the creator's wish.
-fn profile(manifest: &Manifest) -> Option<NumericProfile> {
+/// The first of the manifest's profiles that this device computes: the order is the creator's wish.
+fn profile(manifest: &Manifest, device: Device) -> Option<NumericProfile> {
     let mut profiles = manifest.profiles.iter();
     let ours = profiles.find(|profile| {
-        matches!(profile.kernel, Kernel::ReproducibleV1 | Kernel::FlexF32)
-            && profile.activations == DType::F32
-            && profile.kv == DType::F32
+        device.runs(profile.kernel) && profile.activations == DType::F32 && profile.kv == DType::F32
     });
     ours.cloned()
 }

@@ -17,8 +17,8 @@ use prometheus_client::registry::Registry;
 use quipu_chain::{connect, ConnectOptions};
 use quipu_engine::{backend::FlexDevice, CpuSpan, Model};
 use quipu_network::{
-    load_or_create_key, system_clock, Network, NetworkConfig, NetworkHandle, NetworkMetrics,
-    PeerId, Role,
+    bootstrap_peer, load_or_create_key, system_clock, Multiaddr, Network, NetworkConfig,
+    NetworkHandle, NetworkMetrics, PeerId, Role,
 };
 use quipu_primitives::Kernel;
 use quipu_protocol::limits::DRAIN;
@@ -36,6 +36,9 @@ use tracing::info;
 
 /// Longest wait before a server chooses its blocks by itself.
 const JOIN_JITTER: Duration = Duration::from_secs(10);
+
+/// Between two tries to reach a bootstrap peer.
+const BOOTSTRAP_RETRY: Duration = Duration::from_secs(30);
 
 /// Does what the command line asks for.
 pub async fn execute(command: Command, stop: Stop) -> Result<(), WorkerError> {
@@ -138,6 +141,7 @@ async fn prepare(
         config.subnet,
         blocks,
         config.kv_positions,
+        config.device,
         model.clone(),
     )
     .await?;
@@ -172,13 +176,20 @@ async fn prepare(
     for address in network.listen_addresses().await? {
         info!(address = %format!("{address}/p2p/{peer}"), "listening");
     }
+    // A server that nobody can be reached from serves all the same: others may come to it.
+    let ourselves = |address: &Multiaddr| bootstrap_peer(address).is_ok_and(|named| named == peer);
+    let bootstrap = config.bootstrap.iter().filter(|it| !ourselves(it));
+    for address in bootstrap.cloned() {
+        let network = network.clone();
+        tokio::spawn(async move { network.keep_reaching(address, BOOTSTRAP_RETRY).await });
+    }
     // Whoever was told its blocks stays on them.
     let balancing = match config.blocks {
         Blocks::Span(_) => None,
         Blocks::Fit { memory } => Some(Balancing {
             blocks: subnet.manifest.config.blocks,
             most: memory_of(&model, profile.kernel, memory, positions)?.blocks(),
-            pause: random_pause(),
+            pause: random_pause(config.look_every),
         }),
     };
     let (swarm, streams) = with_ourselves(network.clone(), streams);
@@ -231,23 +242,72 @@ fn load(
 ) -> Result<(Box<dyn Compute>, Rates), WorkerError> {
     let started = Instant::now();
     let range = usize::from(span.start)..usize::from(span.end);
-    let (mut compute, bytes): (Box<dyn Compute>, usize) = match kernel {
+    let measured = |mut compute: Box<dyn Compute>, bytes: usize| {
+        let took = started.elapsed();
+        let rates = measure(compute.as_mut())?;
+        info!(
+            %span, ?kernel, threads, bytes, ?took, decode = ?rates.decode, prefill = rates.prefill,
+            "blocks loaded"
+        );
+        Ok((compute, rates))
+    };
+    match kernel {
         Kernel::ReproducibleV1 => {
             let compute = ExactCompute::load(model, range, threads, positions)?;
             let bytes = compute.weight_bytes();
-            (Box::new(compute), bytes)
+            measured(Box::new(compute), bytes)
         }
-        _ => {
+        Kernel::FlexF32 => {
             let loaded = CpuSpan::load(model, range, &FlexDevice)?;
             let bytes = loaded.weight_bytes();
-            (Box::new(SpanCompute::new(loaded, positions)), bytes)
+            measured(Box::new(SpanCompute::new(loaded, positions)), bytes)
         }
-    };
-    let took = started.elapsed();
-    let rates = measure(compute.as_mut())?;
-    info!(
-        %span, ?kernel, threads, bytes, ?took, decode = ?rates.decode, prefill = rates.prefill,
-        "blocks loaded"
-    );
-    Ok((compute, rates))
+        #[cfg(feature = "cuda")]
+        Kernel::Cuda => on_device(|| {
+            let device = quipu_engine::backend::CudaDevice::default();
+            let loaded = quipu_engine::CudaSpan::load(model, range, &device)?;
+            let bytes = loaded.weight_bytes();
+            measured(Box::new(SpanCompute::new(loaded, positions)), bytes)
+        }),
+        #[cfg(not(feature = "cuda"))]
+        Kernel::Cuda => Err(crate::config::ConfigError::NoCuda.into()),
+    }
+}
+
+/// Runs what uses a device for the first time. Burn can't be asked whether there is one: it panics
+/// where driver, device or libraries are missing, some of it only when a kernel is compiled.
+#[cfg_attr(not(feature = "cuda"), cfg(test))]
+fn on_device<T>(work: impl FnOnce() -> Result<T, WorkerError>) -> Result<T, WorkerError> {
+    // What was half made is dropped with the panic, and nobody looks at it again.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(WorkerError::NoDevice(
+            said.unwrap_or("the reason stands above").to_owned(),
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_and_no_panic() {
+        assert_eq!(on_device(|| Ok(3)).unwrap(), 3);
+        let error = on_device::<()>(|| panic!("libcuda.so: {}", "not found")).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("libcuda.so: not found") && told.contains("--device cpu"),
+            "{told}"
+        );
+        let error = on_device::<()>(|| std::panic::panic_any(7)).unwrap_err();
+        assert!(error.to_string().contains("stands above"), "{error}");
+        assert_eq!(
+            quipu_worker_core::Classified::fault(&error),
+            quipu_worker_core::Fault::Environment
+        );
+    }
 }

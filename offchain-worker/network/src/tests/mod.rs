@@ -1,5 +1,6 @@
 //! Networks on 127.0.0.1, one test for each way in which they can fail.
 
+mod bootstrap;
 mod dht;
 mod misconduct;
 mod streams;

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use quipu_chain::Keypair;
 use quipu_client::SamplingOptions;
 use quipu_engine::Model;
-use quipu_network::Multiaddr;
+use quipu_network::{bootstrap_peer, Multiaddr};
 use quipu_primitives::{JobId, Kernel, NodeId, SessionId, SubnetId};
 use quipu_worker_core::Signer;
 use std::{path::PathBuf, sync::Arc};
@@ -336,6 +336,9 @@ impl AskArgs {
         self.sampling().validate()?;
         if self.bootstrap.is_empty() {
             return Err(CliError::NoBootstrap);
+        }
+        for address in &self.bootstrap {
+            bootstrap_peer(address)?;
         }
         // Reads headers only.
         Model::open(&self.model)?;

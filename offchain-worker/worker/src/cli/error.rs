@@ -3,7 +3,7 @@
 use quipu_chain::KeypairError;
 use quipu_client::{ClientError, EndsError};
 use quipu_engine::{ConfigError, TokenizerError, WeightsError};
-use quipu_network::NetworkError;
+use quipu_network::{NetworkError, Unreached};
 use quipu_primitives::{
     manifest::ManifestError, views::QuoteError, JobId, NodeId, SessionId, SubnetId,
 };
@@ -59,6 +59,12 @@ pub enum CliError {
     /// Nobody to join through.
     #[error("give --bootstrap MULTIADDR of a worker or any peer of the swarm")]
     NoBootstrap,
+    /// Nobody that was named answers.
+    #[error(
+        "no peer of --bootstrap can be reached: {}. Take an address from what a worker prints when it \
+         listens", list(.0)
+    )]
+    Unreached(Vec<Unreached>),
     /// No such subnet.
     #[error("there is no subnet {0}; `quipu subnet list` shows those there are")]
     NoSubnet(SubnetId),
@@ -98,6 +104,11 @@ pub enum CliError {
         /// Why.
         source: io::Error,
     },
+}
+
+fn list(unreached: &[Unreached]) -> String {
+    let each: Vec<String> = unreached.iter().map(Unreached::to_string).collect();
+    each.join("; ")
 }
 
 impl From<ClientError> for CliError {
@@ -143,7 +154,8 @@ impl Classified for CliError {
             CliError::Chain(error) => error.fault(),
             CliError::Client(error) => error.fault(),
             CliError::Ends(error) => error.fault(),
-            CliError::Network(_) | CliError::Unanswered(_) => Fault::Environment,
+            CliError::Network(error) => error.fault(),
+            CliError::Unreached(_) | CliError::Unanswered(_) => Fault::Environment,
             CliError::NoEvent { .. } | CliError::Io { .. } => Fault::Ours,
             _ => Fault::Caller,
         }

@@ -520,6 +520,47 @@ async fn what_is_not_there_is_told() {
     assert!(matches!(desk.run(&model).await, Err(CliError::Weights(_))));
 }
 
+#[tokio::test]
+async fn a_bootstrap_address_that_leads_nowhere_is_named() {
+    let (desk, files) = (Desk::new(), TinyFiles::new(1));
+    let path = files.path().to_str().unwrap();
+    let ask = [
+        "--key",
+        "//Consumer",
+        "generate",
+        "--subnet",
+        "1",
+        "--prompt",
+        "y",
+        "--model",
+        path,
+        "--bootstrap",
+    ];
+    let with = |address| [&ask[..], &[address]].concat();
+    let command = [&["quipu"], &with("boot.example:4001")[..]].concat();
+    let told = Cli::try_parse_from(command).unwrap_err().to_string();
+    assert!(
+        told.contains("boot.example:4001") && told.contains("--bootstrap"),
+        "{told}"
+    );
+
+    let error = desk.run(&with("/ip4/127.0.0.1/tcp/1")).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Caller);
+    let told = error.to_string();
+    assert!(
+        told.contains("/ip4/127.0.0.1/tcp/1 must end with /p2p/"),
+        "{told}"
+    );
+
+    let peer = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let error = desk.run(&with(peer)).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Environment);
+    let told = error.to_string();
+    assert!(told.contains(peer) && told.contains("refused"), "{told}");
+    // Nothing was opened.
+    assert!(desk.chain.calls().is_empty());
+}
+
 #[test]
 fn a_conversation_forgets_its_oldest_exchanges() {
     let ends = EngineEnds::load(&TinyFiles::new(1).open()).unwrap();

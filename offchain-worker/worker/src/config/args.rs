@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::Size;
+use super::{Device, Size};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quipu_primitives::{Balance, Span, SubnetId};
 use serde::{Deserialize, Deserializer};
@@ -76,6 +76,11 @@ pub struct ServeArgs {
     /// Serve as many blocks as fit into so much memory, such as 4GiB, where they are needed most.
     #[arg(long)]
     pub memory: Option<Size>,
+    /// With --memory: seconds between two looks for blocks that need this server more, and up to
+    /// twice as many. 60 unless told otherwise. Less than a block takes to become final makes servers
+    /// run after each other.
+    #[arg(long)]
+    pub look_every: Option<u64>,
     /// Folder or GGUF file of the model.
     #[arg(long)]
     pub model: Option<PathBuf>,
@@ -109,6 +114,10 @@ pub struct ServeArgs {
     /// Positions that the cache holds, over all sessions.
     #[arg(long)]
     pub kv_positions: Option<u32>,
+    /// What computes. The subnet must accept the kernel: cuda for the one, flex-f32 or
+    /// reproducible-v1 for the other. By default the CPU.
+    #[arg(long, value_enum)]
+    pub device: Option<Device>,
     /// Threads that compute. By default as many as the machine has cores.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -145,6 +154,7 @@ impl ServeArgs {
             subnet: self.subnet.or(other.subnet),
             blocks,
             memory,
+            look_every: self.look_every.or(other.look_every),
             model: self.model.or(other.model),
             hotkey,
             hotkey_seed_file,
@@ -154,6 +164,7 @@ impl ServeArgs {
             bootstrap: list(self.bootstrap, other.bootstrap),
             metrics: self.metrics.or(other.metrics),
             base_path: self.base_path.or(other.base_path),
+            device: self.device.or(other.device),
             kv_positions: self.kv_positions.or(other.kv_positions),
             threads: self.threads.or(other.threads),
             leave_on_exit: self.leave_on_exit || other.leave_on_exit,

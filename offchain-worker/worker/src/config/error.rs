@@ -1,6 +1,7 @@
 //! What is wrong with a configuration.
 
 use quipu_chain::KeypairError;
+use quipu_network::Multiaddr;
 use quipu_worker_core::{Classified, Fault};
 use std::{io, path::PathBuf};
 
@@ -42,6 +43,11 @@ pub enum ConfigError {
         /// Why.
         reason: String,
     },
+    /// A bootstrap address does not say whom to expect there.
+    #[error(
+        "--bootstrap {0} must end with /p2p/ and the peer's id, as a worker prints it when it listens"
+    )]
+    Bootstrap(Multiaddr),
     /// There is no model.
     #[error("there is no model at {0}: give a folder in Hugging Face's layout or a GGUF file")]
     NoModel(PathBuf),
@@ -54,6 +60,15 @@ pub enum ConfigError {
     /// Nobody computes.
     #[error("--threads must be at least 1")]
     NoThreads,
+    /// This program can't use CUDA.
+    #[error(
+        "--device cuda needs a quipu-worker that was built with `--features cuda`; this one computes on \
+         the CPU"
+    )]
+    NoCuda,
+    /// No pause, no rest.
+    #[error("--look-every must be at least 1")]
+    NoPause,
     /// The hotkey can't be used.
     #[error(transparent)]
     Hotkey(#[from] KeypairError),

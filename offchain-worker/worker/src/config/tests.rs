@@ -48,6 +48,8 @@ fn a_whole_command_line_is_valid() {
     assert_eq!(config.kv_positions, DEFAULT_KV_POSITIONS);
     assert!(config.threads >= 1);
     assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.look_every, Duration::from_secs(60));
+    assert_eq!(config.device, Device::Cpu);
     assert_eq!(config.peer_key(), Path::new("base/peer.key"));
     assert!(!config.leave_on_exit);
 }
@@ -76,7 +78,20 @@ fn values_that_can_not_be_used_are_named() {
     assert!(with(&["--memory", "4GiB"]).contains("--blocks and --memory exclude"));
     assert!(with(&["--hotkey-seed-file", "x"]).contains("exclude each other"));
     assert!(with(&["--listen", "127.0.0.1:80"]).contains("--listen 127.0.0.1:80 is no address"));
+    let nobody = with(&["--bootstrap", "/ip4/127.0.0.1/tcp/4001"]);
+    assert!(
+        nobody.contains("--bootstrap /ip4/127.0.0.1/tcp/4001 must end with /p2p/"),
+        "{nobody}"
+    );
+    assert!(
+        with(&["--bootstrap", "boot.example"]).contains("--bootstrap boot.example is no address")
+    );
     assert!(with(&["--kv-positions", "0"]).contains("--kv-positions"));
+    if !cfg!(feature = "cuda") {
+        let error = with(&["--device", "cuda"]);
+        assert!(error.contains("built with `--features cuda`"), "{error}");
+    }
+    assert!(with(&["--look-every", "0"]).contains("--look-every"));
     assert!(with(&["--threads", "0"]).contains("--threads"));
     assert!(with(&["--config", "no/such/file"]).contains("no/such/file can't be read"));
     let other = |option, value| error(&[without(option), vec![option, value]].concat());
@@ -92,7 +107,7 @@ fn the_command_line_goes_before_the_file() {
     writeln!(
         file,
         "chain = \"ws://file:1\"\nmemory = \"2GiB\"\nprice = 9\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n\
-         kv-positions = 77\nthreads = 3\nleave-on-exit = true"
+         kv-positions = 77\nlook-every = 5\ndevice = \"cpu\"\nthreads = 3\nleave-on-exit = true"
     )
     .unwrap();
     let path = file.path().to_str().unwrap();
@@ -103,6 +118,7 @@ fn the_command_line_goes_before_the_file() {
     assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
     assert_eq!((config.price, config.kv_positions), (5, 77));
     assert_eq!(config.threads, 3);
+    assert_eq!(config.look_every, Duration::from_secs(5));
     assert_eq!(config.listen.len(), 1);
     assert!(config.leave_on_exit);
     let args = [&without("--blocks")[..], &["--config", path]].concat();
@@ -116,6 +132,7 @@ fn files_with_unknown_options_or_secrets_are_refused() {
         "blokcs = \"0:1\"",
         "hotkey = \"//Alice\"",
         "blocks = \"3:1\"",
+        "device = \"gpu\"",
     ] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();

@@ -23,16 +23,12 @@ use tracing::{debug, info};
 /// Waits until it is time to look again. Cancel-safe.
 pub type Pause = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Shortest time between two looks. Longer than what a move takes to become final, so that whoever
-/// is ranked second sees it.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-/// A pause of one to two minutes, drawn anew each time: servers that started together must not look
-/// at the same moment.
-pub fn random_pause() -> Pause {
-    Arc::new(|| {
-        let more = LOOK_EVERY.mul_f64(rand::random());
-        Box::pin(tokio::time::sleep(LOOK_EVERY + more))
+/// A pause of once to twice `shortest`, drawn anew each time: servers that started together must not
+/// look at the same moment.
+pub fn random_pause(shortest: Duration) -> Pause {
+    Arc::new(move || {
+        let more = shortest.mul_f64(rand::random());
+        Box::pin(tokio::time::sleep(shortest.saturating_add(more)))
     })
 }
 

@@ -17,6 +17,7 @@ async fn place(
         number,
         blocks,
         64,
+        Device::Cpu,
         model,
     )
     .await
@@ -86,9 +87,17 @@ async fn wrong_weights_are_fatal_and_their_block_is_named() {
     let others = TinyFiles::new(8);
     let model = Arc::new(others.open());
     let hotkey = key(FIRST.hotkey).public();
-    let error = find_place(&*subnet.chain, hotkey, SUBNET, span(1, 3), 64, model)
-        .await
-        .unwrap_err();
+    let error = find_place(
+        &*subnet.chain,
+        hotkey,
+        SUBNET,
+        span(1, 3),
+        64,
+        Device::Cpu,
+        model,
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("block 1 differs"), "{error}");
 }
 
@@ -102,7 +111,26 @@ async fn a_subnet_with_foreign_profiles_is_not_served() {
         CREATOR,
         Call::RegisterSubnet(Box::new(subnet.manifest.clone())),
     );
-    assert!(profile(&subnet.manifest).is_none());
+    assert!(profile(&subnet.manifest, Device::Cpu).is_none());
+    let on_cuda = profile(&subnet.manifest, Device::Cuda);
+    assert_eq!(on_cuda.map(|profile| profile.kernel), Some(Kernel::Cuda));
+    subnet.manifest.profiles = vec![flex_profile()].try_into().unwrap();
+    assert!(profile(&subnet.manifest, Device::Cuda).is_none());
+    // The chain still has the first manifest, which a device of the other kind does not compute.
+    let (hotkey, model) = (key(FIRST.hotkey).public(), Arc::new(subnet.files.open()));
+    let blocks = span(0, 2);
+    let error = find_place(
+        &*subnet.chain,
+        hotkey,
+        SUBNET,
+        blocks,
+        64,
+        Device::Cuda,
+        model,
+    )
+    .await
+    .unwrap_err();
+    assert!(error.to_string().contains("CUDA (kernel cuda)"), "{error}");
 }
 
 #[tokio::test]
