@@ -12,6 +12,7 @@ mod q4_k;
 mod q6_k;
 mod q8_0;
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 pub(crate) use q4_0::Q4_0;
@@ -65,7 +66,7 @@ pub(crate) trait Blocks: Sized {
     ) -> f32;
 
     /// Scales of rows, as SIMD code holds them.
-    type Scales<S: Simd>;
+    type Scales<S: Simd>: Copy;
 
     /// The scales of the `index`th 32 columns of the unit at `unit`, for rows `row` and on.
     ///
@@ -79,12 +80,13 @@ pub(crate) trait Blocks: Sized {
     /// As [`Blocks::scales`].
     unsafe fn operand<S: Simd>(unit: *const u8, index: usize, row: usize, o: usize) -> S::B;
 
-    /// As [`Blocks::add`], for a register's worth of rows, from `row` on, and `T` tokens.
+    /// As [`Blocks::add`], for a register's worth of rows and `T` tokens. `operand` gives operands.
     ///
     /// # Safety
-    /// As [`Blocks::scales`]; `x` and `scales` have `T` tokens.
+    /// As [`Simd`] says; `x` and `scales` have `T` tokens.
     unsafe fn add_rows<S: Simd, const T: usize>(
-        at: (*const u8, usize, usize),
+        operand: impl Fn(usize) -> S::B,
+        of_rows: &Self::Scales<S>,
         x: *const Planes,
         scales: *const BlockScale,
         to: &mut [S::F; T],
@@ -136,7 +138,14 @@ unsafe fn multiply_portable<B: Blocks>(job: &Job<'_>, groups: Range<usize>) {
 #[inline(always)]
 unsafe fn multiply_simd<S: Simd, B: Blocks>(job: &Job<'_>, groups: Range<usize>) {
     let tokens = job.x.rows();
+    let blocks = job.weights.columns() / BLOCK;
+    let mut unpacked = Unpacked::<S, B>::new();
     for group in groups {
+        // Unpacked once for all tokens, where they are many.
+        let from = match tokens >= MANY && blocks <= UNPACKED {
+            true => Some(unpacked.fill(job.weights.group(group), blocks)),
+            false => None,
+        };
         let mut token = 0;
         while token < tokens {
             let strip = token / STRIP * STRIP;
@@ -147,12 +156,67 @@ unsafe fn multiply_simd<S: Simd, B: Blocks>(job: &Job<'_>, groups: Range<usize>)
                 token,
             };
             token += match strip + width - token {
-                8.. if S::TOKENS == 8 => tile.multiply::<S, B, 8>(job, group),
-                4.. => tile.multiply::<S, B, 4>(job, group),
-                2.. => tile.multiply::<S, B, 2>(job, group),
-                _ => tile.multiply::<S, B, 1>(job, group),
+                8.. if S::TOKENS >= 8 => tile.multiply::<S, B, 8>(job, group, from),
+                4.. => tile.multiply::<S, B, 4>(job, group, from),
+                2.. => tile.multiply::<S, B, 2>(job, group, from),
+                _ => tile.multiply::<S, B, 1>(job, group, from),
             };
         }
+    }
+}
+
+/// Tokens from which on it pays to unpack weights ahead.
+const MANY: usize = 3 * STRIP;
+
+/// Most blocks of a row that are unpacked ahead: what a second-level cache has room for beside all else.
+const UNPACKED: usize = 128;
+
+/// Most registers for a group of rows.
+const REGISTERS: usize = 4;
+
+/// A group's weights as [`Blocks::add_rows`] takes them.
+struct Unpacked<S: Simd, B: Blocks> {
+    /// By block, operand and row: four bytes.
+    operands: [MaybeUninit<[u8; OPERANDS * GROUP * 4]>; UNPACKED],
+    /// By block and register.
+    scales: [[MaybeUninit<B::Scales<S>>; REGISTERS]; UNPACKED],
+}
+
+impl<S: Simd, B: Blocks> Unpacked<S, B> {
+    /// Room for a group; nothing is written.
+    #[inline(always)]
+    fn new() -> Self {
+        Self {
+            operands: [const { MaybeUninit::uninit() }; UNPACKED],
+            scales: [const { [const { MaybeUninit::uninit() }; REGISTERS] }; UNPACKED],
+        }
+    }
+
+    /// Unpacks the first `blocks` blocks of a group.
+    ///
+    /// # Safety
+    /// As [`Simd`] says; the group has as many, and [`UNPACKED`] is no less.
+    #[inline(always)]
+    unsafe fn fill(&mut self, units: &[u8], blocks: usize) -> &Self {
+        let of_blocks = self.operands.iter_mut().zip(&mut self.scales);
+        for (block, (operands, scales)) in of_blocks.take(blocks).enumerate() {
+            let unit = units.as_ptr().add(block / B::SPAN * B::UNIT);
+            for line in (0..B::UNIT / B::SPAN).step_by(64) {
+                S::prefetch(
+                    unit.wrapping_add(AHEAD + line + block % B::SPAN * (B::UNIT / B::SPAN)),
+                );
+            }
+            let operands = operands.as_mut_ptr().cast::<u8>();
+            for (register, row) in (0..GROUP).step_by(S::LANES).enumerate() {
+                for o in 0..OPERANDS {
+                    let operand = B::operand::<S>(unit, block % B::SPAN, row, o);
+                    let to = operands.add(o * GROUP * 4 + row * 4);
+                    to.cast::<S::B>().write_unaligned(operand);
+                }
+                scales[register].write(B::scales::<S>(unit, block % B::SPAN, row));
+            }
+        }
+        self
     }
 }
 
@@ -176,10 +240,14 @@ impl Tile {
         &self,
         job: &Job<'_>,
         group: usize,
+        from: Option<&Unpacked<S, B>>,
     ) -> usize {
         let mut sums = [[0.0; GROUP]; T];
         for row in (0..GROUP).step_by(S::LANES) {
-            let sums_of_rows = self.sums::<S, B, T>(job, group, row);
+            let sums_of_rows = match from {
+                Some(unpacked) => self.sums_of_unpacked::<S, B, T>(job, unpacked, row),
+                None => self.sums::<S, B, T>(job, group, row),
+            };
             for (sums, sum) in sums.iter_mut().zip(sums_of_rows) {
                 S::store(sum, sums.as_mut_ptr().add(row));
             }
@@ -213,12 +281,39 @@ impl Tile {
                 }
             }
             for index in 0..B::SPAN.min(left) {
-                B::add_rows::<S, T>((unit, index, row), values, scales, &mut sums);
+                let operand = |o| B::operand::<S>(unit, index, row, o);
+                let of_rows = B::scales::<S>(unit, index, row);
+                B::add_rows::<S, T>(operand, &of_rows, values, scales, &mut sums);
                 values = values.wrapping_add(self.width);
                 scales = scales.wrapping_add(self.width);
             }
             unit = unit.wrapping_add(B::UNIT);
             left -= B::SPAN.min(left);
+        }
+        sums
+    }
+
+    /// # Safety
+    /// As [`multiply`]; the group is unpacked, up to the row's end.
+    #[inline(always)]
+    unsafe fn sums_of_unpacked<S: Simd, B: Blocks, const T: usize>(
+        &self,
+        job: &Job<'_>,
+        unpacked: &Unpacked<S, B>,
+        row: usize,
+    ) -> [S::F; T] {
+        let blocks = job.weights.columns() / BLOCK;
+        let (values, scales) = job.x.raw();
+        let first = self.strip * blocks + (self.token - self.strip);
+        let (mut values, mut scales) = (values.add(first), scales.add(first));
+        let mut sums = [S::splat(0.0); T];
+        for block in 0..blocks {
+            let operands = unpacked.operands[block].as_ptr().cast::<u8>();
+            let operand = |o: usize| S::bytes(operands.add(o * GROUP * 4 + row * 4));
+            let of_rows = unpacked.scales[block][row / S::LANES].assume_init_ref();
+            B::add_rows::<S, T>(operand, of_rows, values, scales, &mut sums);
+            values = values.wrapping_add(self.width);
+            scales = scales.wrapping_add(self.width);
         }
         sums
     }
@@ -233,7 +328,7 @@ impl Tile {
 /// As [`Blocks::add_rows`].
 #[inline(always)]
 unsafe fn dots<S: Simd, B: Blocks, const FROM: usize, const TO: usize, const T: usize>(
-    (unit, index, row): (*const u8, usize, usize),
+    operand: &impl Fn(usize) -> S::B,
     x: *const Planes,
     start: impl Fn(usize) -> S::I,
 ) -> [S::I; T] {
@@ -246,10 +341,9 @@ unsafe fn dots<S: Simd, B: Blocks, const FROM: usize, const TO: usize, const T: 
     macro_rules! add_each {
         ($($o:literal)*) => {$(
             if (FROM..TO).contains(&$o) {
-                let operand = B::operand::<S>(unit, index, row, $o);
                 let x = x.cast::<i8>().add(4 * $o);
                 let sums = usize::from(few && $o >= 4);
-                add_operand::<S, B, T>(operand, x, &mut high[sums], &mut low[sums]);
+                add_operand::<S, B, T>(operand($o), x, &mut high[sums], &mut low[sums]);
             }
         )*};
     }

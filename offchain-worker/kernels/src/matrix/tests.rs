@@ -149,8 +149,8 @@ proptest! {
         seed in any::<u64>(),
         rows in 1..if cfg!(miri) { 20usize } else { 150 },
         units in 1..if cfg!(miri) { 2usize } else { 6 },
-        tokens in 1..if cfg!(miri) { 3usize } else { 22 },
-        cut in 0..22usize,
+        tokens in 1..if cfg!(miri) { 3usize } else { 40 },
+        cut in 0..40usize,
         threads in 2..4usize,
     ) {
         for (format, kind) in Format::ALL.into_iter().flat_map(|f| KINDS.map(|kind| (f, kind))) {

@@ -65,13 +65,14 @@ impl Blocks for Q4_1 {
 
     #[inline(always)]
     unsafe fn add_rows<S: Simd, const T: usize>(
-        at: (*const u8, usize, usize),
+        operand: impl Fn(usize) -> S::B,
+        of_rows: &(S::F, S::F),
         x: *const Planes,
         scales: *const BlockScale,
         to: &mut [S::F; T],
     ) {
-        let (d, m) = Self::scales::<S>(at.0, at.1, at.2);
-        let dots = dots::<S, Self, 0, OPERANDS, T>(at, x, |_| S::int(0));
+        let (d, m) = *of_rows;
+        let dots = dots::<S, Self, 0, OPERANDS, T>(&operand, x, |_| S::int(0));
         for (t, to) in to.iter_mut().enumerate() {
             let scale = &*scales.add(t);
             let scaled = S::fma(S::to_f32(dots[t]), S::mul(d, S::splat(scale.step)), *to);

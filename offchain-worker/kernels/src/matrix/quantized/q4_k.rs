@@ -95,13 +95,14 @@ impl Blocks for Q4K {
 
     #[inline(always)]
     unsafe fn add_rows<S: Simd, const T: usize>(
-        at: (*const u8, usize, usize),
+        operand: impl Fn(usize) -> S::B,
+        of_rows: &(S::F, S::F),
         x: *const Planes,
         scales: *const BlockScale,
         to: &mut [S::F; T],
     ) {
-        let (s, m) = Self::scales::<S>(at.0, at.1, at.2);
-        let dots = dots::<S, Self, 0, OPERANDS, T>(at, x, |_| S::int(0));
+        let (s, m) = *of_rows;
+        let dots = dots::<S, Self, 0, OPERANDS, T>(&operand, x, |_| S::int(0));
         for (t, to) in to.iter_mut().enumerate() {
             let scale = &*scales.add(t);
             let scaled = S::fma(S::to_f32(dots[t]), S::mul(s, S::splat(scale.step)), *to);

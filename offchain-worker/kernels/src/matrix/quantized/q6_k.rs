@@ -113,16 +113,17 @@ impl Blocks for Q6K {
 
     #[inline(always)]
     unsafe fn add_rows<S: Simd, const T: usize>(
-        at: (*const u8, usize, usize),
+        operand: impl Fn(usize) -> S::B,
+        of_rows: &[S::F; 3],
         x: *const Planes,
         scales: *const BlockScale,
         to: &mut [S::F; T],
     ) {
-        let [d, first_scale, last_scale] = Self::scales::<S>(at.0, at.1, at.2);
+        let [d, first_scale, last_scale] = *of_rows;
         let start = |t| S::int(-32 * (*scales.add(t)).first_sum);
-        let first = dots::<S, Self, 0, 4, T>(at, x, start);
+        let first = dots::<S, Self, 0, 4, T>(&operand, x, start);
         let start = |t| S::int(-32 * ((*scales.add(t)).sum - (*scales.add(t)).first_sum));
-        let last = dots::<S, Self, 4, OPERANDS, T>(at, x, start);
+        let last = dots::<S, Self, 4, OPERANDS, T>(&operand, x, start);
         for (t, to) in to.iter_mut().enumerate() {
             let scaled = S::mul(S::to_f32(first[t]), first_scale);
             let dot = S::fma(S::to_f32(last[t]), last_scale, scaled);

@@ -71,14 +71,15 @@ impl Blocks for Q8_0 {
 
     #[inline(always)]
     unsafe fn add_rows<S: Simd, const T: usize>(
-        at: (*const u8, usize, usize),
+        operand: impl Fn(usize) -> S::B,
+        of_rows: &S::F,
         x: *const Planes,
         scales: *const BlockScale,
         to: &mut [S::F; T],
     ) {
-        let d = Self::scales::<S>(at.0, at.1, at.2);
+        let d = *of_rows;
         let start = |t| S::signed_start((*scales.add(t)).sum);
-        let dots = dots::<S, Self, 0, OPERANDS, T>(at, x, start);
+        let dots = dots::<S, Self, 0, OPERANDS, T>(&operand, x, start);
         for (t, to) in to.iter_mut().enumerate() {
             let step = S::splat((*scales.add(t)).step);
             *to = S::fma(S::to_f32(dots[t]), S::mul(d, step), *to);
