@@ -20,7 +20,7 @@ use quipu_engine::Model;
 use quipu_network::{Network, NetworkConfig, NetworkMetrics, NoKeys, Role};
 use quipu_primitives::{
     views::{SessionInfo, SessionStatus},
-    AccountBytes, Balance, InQpu,
+    AccountBytes, Balance, Digest, InQpu,
 };
 use quipu_worker_core::{
     ports::{Chain, ChainEvent},
@@ -119,6 +119,8 @@ struct Answered {
     prompt: String,
     generation: Generation,
     session: SessionInfo<AccountBytes>,
+    /// Hash of the final block in which it was settled.
+    settlement_hash: Digest,
     closed_at: u32,
     before: Ledger,
     after: Ledger,
@@ -337,6 +339,9 @@ impl Consumer {
             .session(generation.session)
             .await?
             .context("the session's record is gone")?;
+        // Not what the client saw when it settled: another block may have replaced that one since.
+        let settled_at = session.settled_at.context("paid out, but not settled")?;
+        let settlement_hash = net.chain.block_hash(settled_at).await?.0;
         let mut fees: BTreeMap<AccountBytes, Balance> = BTreeMap::new();
         for paid in net.chain.fees_between(before.block + 1, closed_at).await? {
             *fees.entry(paid.who).or_default() += paid.fee;
@@ -345,6 +350,7 @@ impl Consumer {
             prompt,
             generation,
             session,
+            settlement_hash,
             closed_at,
             before,
             after,
@@ -407,13 +413,6 @@ fn verify(
     ensure!(
         session.receipt_root == Some(generation.receipt_root),
         "the chain recorded another receipt root"
-    );
-    let settlement = generation
-        .settlement
-        .context("the session is not settled")?;
-    ensure!(
-        session.settled_at == Some(settlement.block),
-        "settled in another block"
     );
     ensure!(session.consumer == consumer, "somebody else's session");
     let positions = generation.prompt_tokens.len() + generation.tokens.len() - 1;
@@ -520,6 +519,7 @@ fn report(answered: &Answered, names: &BTreeMap<AccountBytes, String>) -> Value 
         before,
         after,
         fees,
+        settlement_hash,
     } = answered;
     let balances: Vec<Value> = after
         .balances
@@ -559,10 +559,7 @@ fn report(answered: &Answered, names: &BTreeMap<AccountBytes, String>) -> Value 
         "session": session.id,
         "receipt_root": format!("0x{}", hex::encode(generation.receipt_root)),
         "settlement_block": session.settled_at,
-        "settlement_hash": generation
-            .settlement
-            .and_then(|settlement| settlement.hash)
-            .map(|hash| format!("0x{}", hex::encode(hash))),
+        "settlement_hash": format!("0x{}", hex::encode(settlement_hash)),
         "payout_block": closed_at,
         "deposit": session.deposit.to_string(),
         "servers": servers,

@@ -20,6 +20,8 @@ use subxt::{backend::rpc::RpcClient, ext::subxt_rpcs::rpc_params};
 const START: Duration = Duration::from_secs(90);
 /// What workers ask per position and block: a thousandth of a QPU.
 pub const PRICE: Balance = QPU / 1000;
+/// What each server's owner bonds.
+const BOND: Balance = 10_000 * QPU;
 /// Names of the development accounts that validate, in order.
 const VALIDATORS: [&str; 3] = ["alice", "bob", "charlie"];
 
@@ -280,14 +282,12 @@ impl Localnet {
         let manifest = tokio::task::spawn_blocking(move || manifest(&path)).await??;
         let creator = Keypair::from_uri("//Creator")?;
         let call = Call::RegisterSubnet(Box::new(manifest));
-        let included = self.chain.submit(&creator, call).await?;
+        let included = self.chain.submit_final(&creator, call).await?;
         let subnet = included.events.iter().find_map(|event| match event {
             ChainEvent::SubnetRegistered { subnet } => Some(*subnet),
             _ => None,
         });
-        let subnet = subnet.context("the chain named no new subnet")?;
-        self.finalized(included.number).await?;
-        Ok(subnet)
+        subnet.context("the chain named no new subnet")
     }
 
     /// Waits until a block is final.
@@ -357,33 +357,32 @@ impl Localnet {
         let Server {
             cold, hot, peer_id, ..
         } = server;
+        let bond = |node| Call::Bond { node, amount: BOND };
         let call = Call::RegisterNode {
             subnet,
             hotkey: hot.public(),
             peer_id: peer_id.clone(),
         };
         let registered = self.chain.submit(cold, call).await?;
-        let node = registered.events.iter().find_map(|event| match event {
+        let early = registered.events.iter().find_map(|event| match event {
             ChainEvent::NodeRegistered { node, .. } => Some(*node),
             _ => None,
         });
-        let node = node.context("the chain named no new node")?;
-        self.chain
-            .submit(
-                cold,
-                Call::Bond {
-                    node,
-                    amount: 10_000 * QPU,
-                },
-            )
-            .await?;
+        let early = early.context("the chain named no new node")?;
+        // Nobody waits for finality three times. Should another block replace the one in which the
+        // node got its number, then it may get another, and this bond fails.
+        let _ = self.chain.submit(cold, bond(early)).await;
         let call = Call::Transfer {
             to: hot.public(),
             amount: 100 * QPU,
         };
-        let funded = self.chain.submit(cold, call).await?;
-        self.finalized(funded.number).await?;
-        Ok(node)
+        self.chain.submit_final(cold, call).await?;
+        let node = self.chain.node_of_hotkey(hot.public()).await?;
+        let node = node.context("the registered node is gone")?;
+        if node.self_bond < BOND {
+            self.chain.submit_final(cold, bond(node.id)).await?;
+        }
+        Ok(node.id)
     }
 
     /// Starts the worker of a node that is registered and bonded, and waits until it listens. The

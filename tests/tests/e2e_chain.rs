@@ -72,7 +72,13 @@ async fn a_connection_that_breaks_loses_nothing_and_sends_nothing_twice() -> Res
     for round in 0..6u32 {
         let amount = QPU << round;
         sum += amount;
-        let submit = chain.submit(&payer, Call::Transfer { to: payee, amount });
+        let call = Call::Transfer { to: payee, amount };
+        let submit = async {
+            match round % 2 {
+                0 => chain.submit(&payer, call).await,
+                _ => chain.submit_final(&payer, call).await,
+            }
+        };
         // Cut at another moment in each round: at once, while it waits for its block, behind it.
         let cut = async {
             tokio::time::sleep(Duration::from_millis(u64::from(round) * 300)).await;
@@ -82,6 +88,8 @@ async fn a_connection_that_breaks_loses_nothing_and_sends_nothing_twice() -> Res
         last = included
             .with_context(|| format!("transfer {round}"))?
             .number;
+        let finalized = chain.finalized().await?;
+        assert!(round % 2 == 0 || finalized >= last, "{last} is not final");
     }
     // Asked past the proxy: what the chain really holds.
     assert_eq!(

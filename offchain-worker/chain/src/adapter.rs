@@ -333,7 +333,12 @@ impl Chain for SubxtChain {
     }
 
     async fn submit(&self, signer: &dyn Signer, call: Call) -> Result<Included, ChainError> {
-        let _turn = self.nonces.turn(signer.public()).await;
-        submit::submit(self, signer, call).await
+        let turn = self.nonces.turn(signer.public()).await;
+        submit::submit(self, signer, call, turn).await
+    }
+
+    async fn submit_final(&self, signer: &dyn Signer, call: Call) -> Result<Included, ChainError> {
+        let turn = self.nonces.turn(signer.public()).await;
+        submit::submit_final(self, signer, call, turn).await
     }
 }

@@ -151,7 +151,9 @@ pub(crate) fn finalized(chain: SubxtChain, from: u32) -> BoxStream<'static, Chai
 
 impl SubxtChain {
     /// Hash of the block of this number in the best chain.
-    pub(crate) async fn block_hash(&self, number: u32) -> Result<subxt::utils::H256, ChainError> {
+    ///
+    /// Errors: `Unreachable` for a block that the node does not have yet.
+    pub async fn block_hash(&self, number: u32) -> Result<subxt::utils::H256, ChainError> {
         self.rpc
             .chain_get_block_hash(Some(number.into()))
             .await

@@ -6,6 +6,7 @@ use crate::{
     events,
     runtime::api,
 };
+use futures::StreamExt;
 use parking_lot::Mutex;
 use quipu_primitives::{AccountBytes, SignatureBytes};
 use quipu_worker_core::{
@@ -35,11 +36,14 @@ pub(crate) struct Nonces(Mutex<HashMap<AccountBytes, Arc<tokio::sync::Mutex<()>>
 
 impl Nonces {
     /// Waits for this account's turn.
-    pub(crate) async fn turn(&self, who: AccountBytes) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(crate) async fn turn(&self, who: AccountBytes) -> Turn {
         let lock = self.0.lock().entry(who).or_default().clone();
         lock.lock_owned().await
     }
 }
+
+/// The account's turn: given up when dropped.
+pub(crate) type Turn = tokio::sync::OwnedMutexGuard<()>;
 
 /// A [`Signer`] as subxt wants it.
 struct SubxtSigner<'a>(&'a dyn Signer);
@@ -175,34 +179,87 @@ async fn sign(
     Ok(partial.sign(&SubxtSigner(signer)))
 }
 
-/// Signs a call and brings it into a block.
+/// Signs a call and brings it into a block of the best chain.
 pub(crate) async fn submit(
     chain: &SubxtChain,
     signer: &dyn Signer,
     call: Call,
+    _turn: Turn,
 ) -> Result<Included, ChainError> {
-    let call = payload(call);
-    let since = chain.finalized().await?;
-    // Nothing was sent yet, so that this may be repeated.
-    let transaction = read(|| sign(chain, signer, &call)).await?;
+    let signed = Signed::new(chain, signer, call).await?;
+    let block = signed.bring(chain).await?;
+    read(|| included(chain, block, &signed.transaction)).await
+}
+
+/// Signs a call and brings it into a block that is final.
+pub(crate) async fn submit_final(
+    chain: &SubxtChain,
+    signer: &dyn Signer,
+    call: Call,
+    turn: Turn,
+) -> Result<Included, ChainError> {
+    // Listen first, to miss no block.
+    let mut blocks = chain.events().await?;
+    let signed = Signed::new(chain, signer, call).await?;
+    let mut block = signed.bring(chain).await?;
+    // The nonce is used, in whichever block: the account's next call may follow.
+    drop(turn);
     loop {
-        match watch(&transaction).await {
-            Ok(block) => return read(|| included(chain, block, &transaction)).await,
-            Err(Lost::Refused(error)) => {
-                // It may be refused as known or stale because an earlier sending went through.
-                return match read(|| find(chain, since, &transaction)).await {
-                    Ok(Some(block)) => read(|| included(chain, block, &transaction)).await,
-                    _ => Err(error),
-                };
+        let number = read(|| number(chain, block)).await?;
+        while chain.finalized().await? < number {
+            if blocks.next().await.is_none() {
+                return Err(ChainError::Unreachable("the chain's events ended".into()));
             }
-            Err(Lost::Sight(error)) => {
-                warn!(%error, "lost sight of an extrinsic; looking for it");
-                tokio::time::sleep(RETRY).await;
-                match find(chain, since, &transaction).await {
-                    Ok(Some(block)) => return read(|| included(chain, block, &transaction)).await,
-                    Ok(None) => debug!("it is in no block; sending the same bytes again"),
-                    Err(ChainError::Unreachable(_)) => {}
-                    Err(error) => return Err(error),
+        }
+        if read(|| chain.block_hash(number)).await? == block {
+            return read(|| included(chain, block, &signed.transaction)).await;
+        }
+        debug!(
+            number,
+            "another block was finalised; the extrinsic is in a later one"
+        );
+        block = signed.bring(chain).await?;
+    }
+}
+
+/// A signed extrinsic on its way.
+struct Signed {
+    transaction: Transaction,
+    /// The final block when it was signed: it is in none up to there.
+    since: u32,
+}
+
+impl Signed {
+    async fn new(chain: &SubxtChain, signer: &dyn Signer, call: Call) -> Result<Self, ChainError> {
+        let call = payload(call);
+        let since = chain.finalized().await?;
+        // Nothing was sent yet, so that this may be repeated.
+        let transaction = read(|| sign(chain, signer, &call)).await?;
+        Ok(Signed { transaction, since })
+    }
+
+    /// Sends it until it is in a block of the best chain.
+    async fn bring(&self, chain: &SubxtChain) -> Result<H256, ChainError> {
+        let Signed { transaction, since } = self;
+        loop {
+            match watch(transaction).await {
+                Ok(block) => return Ok(block),
+                Err(Lost::Refused(error)) => {
+                    // It may be refused as known or stale because an earlier sending went through.
+                    return match read(|| find(chain, *since, transaction)).await {
+                        Ok(Some(block)) => Ok(block),
+                        _ => Err(error),
+                    };
+                }
+                Err(Lost::Sight(error)) => {
+                    warn!(%error, "lost sight of an extrinsic; looking for it");
+                    tokio::time::sleep(RETRY).await;
+                    match find(chain, *since, transaction).await {
+                        Ok(Some(block)) => return Ok(block),
+                        Ok(None) => debug!("it is in no block; sending the same bytes again"),
+                        Err(ChainError::Unreachable(_)) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }
@@ -247,10 +304,7 @@ async fn find(
     since: u32,
     transaction: &Transaction,
 ) -> Result<Option<H256>, ChainError> {
-    let best = chain.best().await?;
-    let header = chain.rpc.chain_get_header(Some(best)).await;
-    let header = header.map_err(|error| chain_error(error.into()))?;
-    let last = header.map_or(since, |header| header.number);
+    let last = number(chain, chain.best().await?).await?;
     for number in since..=last {
         let hash = chain.block_hash(number).await?;
         let block = chain.rpc.chain_get_block(Some(hash)).await;
@@ -267,6 +321,15 @@ async fn find(
         }
     }
     Ok(None)
+}
+
+/// The number of a block that the node knows.
+async fn number(chain: &SubxtChain, block: H256) -> Result<u32, ChainError> {
+    let header = chain.rpc.chain_get_header(Some(block)).await;
+    header
+        .map_err(|error| chain_error(error.into()))?
+        .map(|header| header.number)
+        .ok_or_else(|| ChainError::Decode(format!("the node does not know its block {block}")))
 }
 
 /// What the extrinsic caused in its block.

@@ -329,6 +329,9 @@ pub trait Chain: Send + Sync {
     /// once: after a broken connection it looks for the extrinsic by its nonce before it sends
     /// again. Not cancel-safe: a dropped future may still land.
     async fn submit(&self, signer: &dyn Signer, call: Call) -> Result<Included, ChainError>;
+    /// As [`Chain::submit`], but waits until the block is final, and tells of that one. What a call
+    /// caused in a block that another one replaced may differ: ids are given out anew, for one.
+    async fn submit_final(&self, signer: &dyn Signer, call: Call) -> Result<Included, ChainError>;
 }
 
 // --- compute -----------------------------------------------------------------------------------

@@ -290,6 +290,10 @@ impl Chain for FakeChain {
         Ok(futures::stream::pending().boxed())
     }
 
+    async fn submit_final(&self, signer: &dyn Signer, call: Call) -> Result<Included, ChainError> {
+        self.submit(signer, call).await
+    }
+
     async fn submit(&self, signer: &dyn Signer, call: Call) -> Result<Included, ChainError> {
         let mut state = self.0.lock();
         state.block += 1;

@@ -2,7 +2,6 @@
 
 use super::{error::CliError, print::Printer};
 use async_trait::async_trait;
-use futures::StreamExt;
 use quipu_chain::{ConnectOptions, SubxtChain};
 use quipu_primitives::{
     views::{NodeInfo, SubnetInfo},
@@ -16,8 +15,8 @@ use std::{sync::Arc, time::Duration};
 
 /// How long a person waits for an endpoint that is down.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a person waits for a block to become final.
-const FINALITY: Duration = Duration::from_secs(60);
+/// How long a person waits for a block to become final without a word.
+const PATIENCE_FOR_FINALITY: Duration = Duration::from_secs(60);
 
 /// The chain, with the reads that only people need.
 #[async_trait]
@@ -86,22 +85,15 @@ impl Context {
     /// Signs and submits a call with the key, and waits until its block is final: what it did is
     /// there for the next command, which reads final blocks only.
     pub async fn submit(&self, call: Call, printer: &mut Printer) -> Result<Included, CliError> {
-        // Listen first, to miss no block.
-        let mut events = self.chain.events().await?;
-        let included = self.chain.submit(self.signer()?.as_ref(), call).await?;
-        let number = included.number;
-        let finality = async {
-            while self.chain.finalized().await? < number && events.next().await.is_some() {}
-            Ok::<(), CliError>(())
-        };
-        match tokio::time::timeout(FINALITY, finality).await {
-            Ok(result) => result?,
-            Err(_) => printer.aside(&format!(
-                "block {number} is not final after {} s: until it is, other commands don't see \
-                 what this one did\n",
-                FINALITY.as_secs()
-            )),
+        let signer = self.signer()?;
+        let mut submission = self.chain.submit_final(signer.as_ref(), call);
+        if let Ok(result) = tokio::time::timeout(PATIENCE_FOR_FINALITY, &mut submission).await {
+            return Ok(result?);
         }
-        Ok(included)
+        printer.aside(&format!(
+            "not final after {} s; still waiting (it may take effect also after Ctrl-C)\n",
+            PATIENCE_FOR_FINALITY.as_secs()
+        ));
+        Ok(submission.await?)
     }
 }

@@ -261,6 +261,13 @@ impl Chain for Lagging {
     ) -> Result<quipu_worker_core::ports::Included, ChainError> {
         self.0.submit(signer, call).await
     }
+    async fn submit_final(
+        &self,
+        signer: &dyn Signer,
+        call: Call,
+    ) -> Result<quipu_worker_core::ports::Included, ChainError> {
+        self.0.submit_final(signer, call).await
+    }
 }
 
 #[tokio::test]
