@@ -6,7 +6,10 @@
 use std::hint::black_box;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
-use quipu_kernels::{Format, Isa, Kernels, Operand, PackedMatrix, QuantizedRows};
+use quipu_kernels::{
+    attend, AttentionPlan, AttentionScratch, AttentionShape, Format, Isa, Kernels, KvPage, Operand,
+    PackedMatrix, QuantizedRows, PAGE_POSITIONS,
+};
 
 #[cfg(target_arch = "x86_64")]
 #[path = "matrix/unordered.rs"]
@@ -195,8 +198,79 @@ fn order(criterion: &mut Criterion) {
     }
 }
 
+/// The same of attention: one token of SmolLM2's three heads that share keys.
+#[cfg(target_arch = "x86_64")]
+fn order_of_attention(criterion: &mut Criterion) {
+    use unordered::{Head, GROUP, WIDTH};
+
+    let kernels = kernels(1);
+    if kernels.isa() != Isa::Avx512 {
+        return;
+    }
+    let shape = AttentionShape {
+        heads: GROUP,
+        kv_heads: 1,
+        head_dim: WIDTH,
+    };
+    for positions in [64, 256, 1024] {
+        let mut group = criterion.benchmark_group(format!("order/attention/{positions}"));
+        let numbers = activations((2 * positions + GROUP) * WIDTH);
+        let (keys, rest) = numbers.split_at(positions * WIDTH);
+        let (values, queries) = rest.split_at(positions * WIDTH);
+        let mut pages = Vec::new();
+        for page in 0..positions / PAGE_POSITIONS {
+            let mut to = KvPage::new(shape, 1);
+            for slot in 0..PAGE_POSITIONS {
+                let at = (page * PAGE_POSITIONS + slot) * WIDTH;
+                to.write(0, slot, &keys[at..][..WIDTH], &values[at..][..WIDTH]);
+            }
+            pages.push(to);
+        }
+        let mut plan = AttentionPlan::new();
+        plan.push(&shape, 0, positions - 1, 1);
+        let scratch = AttentionScratch::new(&kernels);
+        let mut out = [0.0; GROUP * WIDTH];
+        group.bench_function("in order", |bencher| {
+            bencher.iter(|| {
+                let (of, out) = (|_| &pages[..], black_box(&mut out[..]));
+                attend(
+                    &kernels,
+                    &shape,
+                    &plan,
+                    0,
+                    of,
+                    queries,
+                    queries.len(),
+                    &scratch,
+                    out,
+                );
+            });
+        });
+        let of_page = |keys: &[f32]| {
+            std::array::from_fn(|i| std::array::from_fn(|slot| keys[slot * WIDTH + i]))
+        };
+        let keys = keys.chunks_exact(PAGE_POSITIONS * WIDTH).map(of_page);
+        let values = values.as_chunks().0.to_vec();
+        let mut head = Head::new(keys.collect(), values);
+        let queries = queries.as_array().expect("as many");
+        let mut found = [0.0; GROUP * WIDTH];
+        head.attend::<4>(&kernels, queries, &mut found);
+        assert!(found.iter().zip(out).all(|(a, b)| (a - b).abs() < 1e-4));
+        macro_rules! partial_sums {
+            ($($sums:literal)*) => {$(
+                group.bench_function(concat!("partial sums: ", $sums), |bencher| {
+                    bencher.iter(|| head.attend::<$sums>(&kernels, queries, black_box(&mut found)));
+                });
+            )*};
+        }
+        partial_sums!(1 2 4);
+    }
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 fn order(_: &mut Criterion) {}
+#[cfg(not(target_arch = "x86_64"))]
+fn order_of_attention(_: &mut Criterion) {}
 
-criterion_group!(benches, vector, token, prompt, order);
+criterion_group!(benches, vector, token, prompt, order, order_of_attention);
 criterion_main!(benches);
