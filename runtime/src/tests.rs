@@ -4,6 +4,8 @@ mod blocks;
 mod driver;
 mod equivocation;
 mod presets;
+#[cfg(feature = "try-runtime")]
+mod try_runtime;
 
 use crate::{genesis, RuntimeGenesisConfig, System};
 use frame_support::genesis_builder_helper;
