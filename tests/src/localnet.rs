@@ -1,6 +1,6 @@
 //! A local network of real processes: validators, then a model and the workers that serve it.
 
-use crate::process::Process;
+use crate::{links::Link, process::Process};
 use anyhow::{bail, Context, Result};
 use futures::{future::try_join_all, StreamExt};
 use quipu_chain::{connect, ConnectOptions, Keypair, SubxtChain};
@@ -124,6 +124,9 @@ pub struct Localnet {
     pub validators: Vec<Process>,
     /// The workers.
     pub workers: Vec<Worker>,
+    /// Links through which workers are reached, the n-th one through the n-th. Those beyond are
+    /// reached where they listen.
+    pub links: Vec<Link>,
 }
 
 /// The address behind `addr=` in the node's line about its JSON-RPC server.
@@ -144,6 +147,18 @@ fn listening(line: &str) -> Option<String> {
     let start = rest.find("/ip4/")?;
     let address = rest[start..].split_whitespace().next()?;
     address.contains("/p2p/").then(|| address.to_owned())
+}
+
+/// Lets a link lead to who listens at `address`, and gives the address at the link.
+fn behind(link: &Link, address: &str) -> Option<String> {
+    let (host, rest) = address.split_once("/tcp/")?;
+    let (port, rest) = rest.split_once('/')?;
+    let ip = host.strip_prefix("/ip4/")?;
+    link.lead_to((ip.parse::<std::net::IpAddr>().ok()?, port.parse().ok()?).into());
+    Some(format!(
+        "/ip4/127.0.0.1/tcp/{}/{rest}",
+        link.address().port()
+    ))
 }
 
 /// Is this the worker's line that says that it serves?
@@ -194,6 +209,7 @@ impl Localnet {
             chain: connect(url, ConnectOptions::default()).await?,
             validators: Vec::new(),
             workers: Vec::new(),
+            links: Vec::new(),
         })
     }
 }
@@ -431,6 +447,11 @@ impl Localnet {
             "--base-path",
             &base.display().to_string(),
         ]);
+        let link = self.links.get(self.workers.len());
+        if let Some(link) = link {
+            let external = format!("/ip4/127.0.0.1/tcp/{}", link.address().port());
+            arguments.extend(strings(&["--external", &external]));
+        }
         arguments.extend(strings(options));
         for other in &self.workers {
             arguments.extend(strings(&["--bootstrap", &other.address]));
@@ -439,6 +460,10 @@ impl Localnet {
         let address = process
             .wait_for("listening address", START, listening)
             .await?;
+        let address = match link {
+            Some(link) => behind(link, &address).context("a worker listens on TCP")?,
+            None => address,
+        };
         self.workers.push(Worker {
             process,
             node,
