@@ -1,6 +1,7 @@
 //! What the client computes itself: text to tokens and back, the embedding and the head.
 
-use quipu_engine::{backend, CpuEnds, Detokenizer, EngineError, HiddenStates, Model, Tokenizer};
+use quipu_engine::exact::{ExactEnds, ExactOptions};
+use quipu_engine::{Detokenizer, EngineError, HiddenStates, Model, Tokenizer};
 use quipu_primitives::{Digest, ModelConfig};
 use quipu_worker_core::{Classified, Fault};
 
@@ -84,13 +85,14 @@ pub trait Ends: Send + Sync + 'static {
     fn logits(&self, row: &[f32]) -> Result<Vec<f32>, EndsError>;
 }
 
-/// The ends of a model that the engine has read.
+/// The ends of a model that the engine has read. Whatever the servers compute with, the head's logits are
+/// those of the reproducible kernels, on one thread: the same hidden states give the same tokens everywhere.
 #[derive(Debug)]
 pub struct EngineEnds {
     config: ModelConfig,
     digests: Digests,
     tokenizer: Tokenizer,
-    ends: CpuEnds,
+    ends: ExactEnds,
 }
 
 fn load(error: impl std::fmt::Display) -> EndsError {
@@ -119,7 +121,7 @@ impl EngineEnds {
                 tokenizer: model.tokenizer_digest().map_err(load)?,
             },
             tokenizer: model.tokenizer().map_err(load)?,
-            ends: CpuEnds::load(model, &backend::FlexDevice).map_err(load)?,
+            ends: ExactEnds::load(model, ExactOptions::default()).map_err(load)?,
         })
     }
 }

@@ -4,6 +4,7 @@ use quipu_primitives::{DType, Digest, Kernel, Manifest, NumericProfile, Terms};
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::exact;
 use crate::tokenizer::TokenizerError;
 use crate::weights::model::Model;
 use crate::weights::WeightsError;
@@ -37,9 +38,10 @@ impl Model {
         })
     }
 
-    /// What a manifest says of the files: shape, digests and weights root, with the CPU backend's
-    /// profile. Name, licence and address are empty, for the creator to fill in, who may also set
-    /// other profiles and terms than these: no bond beyond the chain's, [`DEFAULT_MAX_NODES`].
+    /// What a manifest says of the files: shape, digests and weights root, with the profile of the
+    /// reproducible kernels. Name, licence and address are empty, for the creator to fill in, who
+    /// may also set other profiles and terms than these: no bond beyond the chain's,
+    /// [`DEFAULT_MAX_NODES`].
     ///
     /// Reads all of the model, and calls `progress` after each of its `blocks + 2` parts.
     pub fn manifest(&self, mut progress: impl FnMut()) -> Result<Manifest, ManifestError> {
@@ -73,7 +75,7 @@ impl Model {
         };
         manifest.weights_root = manifest.computed_weights_root();
         // An empty list has room for one.
-        let _ = manifest.profiles.try_push(self.profile(Kernel::FlexF32)?);
+        let _ = manifest.profiles.try_push(self.profile(exact::KERNEL)?);
         Ok(manifest)
     }
 }
@@ -101,7 +103,7 @@ mod tests {
             for (block, digest) in manifest.block_digests.iter().enumerate() {
                 assert_eq!(digest, &model.block_digest(block).unwrap());
             }
-            let profile = model.profile(Kernel::FlexF32).unwrap();
+            let profile = model.profile(Kernel::ReproducibleV1).unwrap();
             assert_eq!(manifest.profiles.as_slice(), [profile]);
         }
     }

@@ -171,7 +171,7 @@ pub struct RegisterArgs {
     #[arg(long)]
     pub uri: String,
     /// Kernels that count as honest; repeatable.
-    #[arg(long = "profile", value_enum, default_values_t = [KernelName::FlexF32])]
+    #[arg(long = "profile", value_enum, default_values_t = [KernelName::ReproducibleV1])]
     pub profiles: Vec<KernelName>,
     /// Self-bond that a server needs, where it is more than the chain's minimum.
     #[arg(long, default_value = "0")]
