@@ -9,7 +9,7 @@ use crate::{
     routing::{self, Candidate, Detour, Wish},
 };
 use parking_lot::Mutex;
-use quipu_primitives::{NodeId, Span};
+use quipu_primitives::{DType, NodeId, Span};
 use quipu_protocol::{
     limits::{DRAFT_ALLOWANCE, MAX_DRAFTED},
     Activations, RefusalCode,
@@ -133,7 +133,7 @@ impl ChainOfServers {
         let opened = futures::future::join_all(opening).await;
         let mut chain = ChainOfServers {
             hops: Vec::new(),
-            history: History::new(context.hidden),
+            history: History::new(context.hidden, context.dtype),
             drafted: 0,
             lost: 0,
             context,
@@ -178,6 +178,11 @@ impl ChainOfServers {
             .map(Link::room)
             .min()
             .unwrap_or(0)
+    }
+
+    /// Type of the activations.
+    pub fn dtype(&self) -> DType {
+        self.context.dtype
     }
 
     /// How many drafted positions every server takes behind one that is sure.
@@ -532,12 +537,12 @@ impl ChainOfServers {
         let known = self.history.rows(to).get(vouched..).unwrap_or(&[]);
         let rows = rows.get(vouched..).unwrap_or(&[]);
         let position = |at: u32| (vouched / row.max(1)) as u32 + at;
-        if let Some(at) = first_difference(known, rows, row, self.tolerance) {
+        if let Some(at) = first_difference(known, rows, row, self.context.dtype, self.tolerance) {
             return Ok(Err(position(at)));
         }
         // Behind the last block nobody but the client has seen the outputs; elsewhere the next
         // server will commit to the range, and it must be what the replacement signs.
-        match first_difference(known, rows, row, 0.0) {
+        match first_difference(known, rows, row, self.context.dtype, 0.0) {
             Some(at) if to < self.blocks => Err(ServerError::Differs {
                 position: position(at),
                 exact: false,

@@ -225,6 +225,7 @@ impl Client {
             profile: route.profile.digest(),
             exact: kernel.is_exact(),
             hidden: subnet.manifest.config.hidden_size,
+            dtype: route.profile.activations,
             max_positions: positions,
             open_timeout: self.options.open_timeout,
             session_patience: self.options.session_patience,
@@ -404,10 +405,10 @@ impl Client {
         sink: &mut (impl FnMut(Event<'_>) + Send),
     ) -> Result<Activations, Broken> {
         let (ends, tokens) = (self.ends.clone(), tokens.to_vec());
-        let width = self.ends.config().hidden_size;
+        let (width, dtype) = (self.ends.config().hidden_size, chain.dtype());
         let input = blocking(move || {
             let rows = ends.embed(&tokens)?;
-            Activations::from_f32(&rows, width)
+            Activations::rounded(&rows, width, dtype)
                 .map_err(|error| EndsError::Compute(error.to_string()))
         });
         let output = chain.step(&input.await?, drafted).await?;

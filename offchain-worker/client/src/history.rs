@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quipu_primitives::DType;
-use quipu_protocol::{Activations, ActivationsHeader, SignedReceipt};
+use quipu_protocol::{activations::width, Activations, ActivationsHeader, SignedReceipt};
 use std::collections::BTreeMap;
 
 /// The rows at every boundary in use, and how positions were cut into steps. The boundary of
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub struct History {
     hidden: u32,
+    dtype: DType,
     row: usize,
     steps: Vec<u32>,
     boundaries: BTreeMap<u16, Vec<u8>>,
@@ -17,11 +18,12 @@ pub struct History {
 }
 
 impl History {
-    /// Of `hidden` numbers (`F32`) in a row. Nothing has crossed yet.
-    pub fn new(hidden: u32) -> Self {
+    /// Of `hidden` numbers of a type in a row. Nothing has crossed yet.
+    pub fn new(hidden: u32, dtype: DType) -> Self {
         History {
             hidden,
-            row: hidden as usize * size_of::<f32>(),
+            dtype,
+            row: hidden as usize * width(dtype).unwrap_or(0),
             steps: Vec::new(),
             boundaries: BTreeMap::new(),
             receipts: BTreeMap::new(),
@@ -121,7 +123,7 @@ impl History {
         let tokens = rows.len().checked_div(self.row).unwrap_or(0) as u32;
         Activations {
             header: ActivationsHeader {
-                dtype: DType::F32,
+                dtype: self.dtype,
                 tokens,
                 hidden: self.hidden,
             },
@@ -130,10 +132,16 @@ impl History {
     }
 }
 
-/// The first row at which two runs of rows (`F32`, of `row` bytes each) differ, as far as both go.
-/// With a tolerance of 0 they must be the same bits; otherwise the root mean square of a row's
-/// difference may be that part of the row's own.
-pub fn first_difference(known: &[u8], got: &[u8], row: usize, tolerance: f64) -> Option<u32> {
+/// The first row at which two runs of rows (of `row` bytes each, of numbers of a type) differ, as far
+/// as both go. With a tolerance of 0 they must be the same bits; otherwise the root mean square of a
+/// row's difference may be that part of the row's own.
+pub fn first_difference(
+    known: &[u8],
+    got: &[u8],
+    row: usize,
+    dtype: DType,
+    tolerance: f64,
+) -> Option<u32> {
     let mut pairs = known
         .chunks_exact(row.max(1))
         .zip(got.chunks_exact(row.max(1)));
@@ -142,7 +150,7 @@ pub fn first_difference(known: &[u8], got: &[u8], row: usize, tolerance: f64) ->
             return known == got;
         }
         let (mut difference, mut size) = (0.0, 0.0);
-        for (known, got) in numbers(known).zip(numbers(got)) {
+        for (known, got) in numbers(known, dtype).into_iter().zip(numbers(got, dtype)) {
             difference += (known - got).powi(2);
             size += known.powi(2);
         }
@@ -151,9 +159,17 @@ pub fn first_difference(known: &[u8], got: &[u8], row: usize, tolerance: f64) ->
     pairs.position(|pair| !agree(pair)).map(|row| row as u32)
 }
 
-fn numbers(row: &[u8]) -> impl Iterator<Item = f64> + '_ {
-    row.chunks_exact(4)
-        .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+/// The numbers of a row; none of one that is not of finite numbers of the type, which is then unlike
+/// every other.
+fn numbers(row: &[u8], dtype: DType) -> Vec<f64> {
+    let header = ActivationsHeader {
+        dtype,
+        tokens: 1,
+        hidden: (row.len() / width(dtype).unwrap_or(1)) as u32,
+    };
+    let row = Activations::new(header, Bytes::copy_from_slice(row));
+    let numbers = row.and_then(|row| row.to_f32()).unwrap_or_default();
+    numbers.into_iter().map(f64::from).collect()
 }
 
 #[cfg(test)]
@@ -162,7 +178,7 @@ mod tests {
 
     #[test]
     fn rows_are_kept_by_boundary_and_step() {
-        let mut history = History::new(1);
+        let mut history = History::new(1, DType::F32);
         let rows = |values: &[f32]| Activations::from_f32(values, 1).unwrap();
         history.begin(&rows(&[1.0, 2.0]));
         history.append(4, &rows(&[3.0, 4.0]).bytes);
@@ -176,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_does_not_count_is_forgotten_everywhere() {
-        let mut history = History::new(1);
+        let mut history = History::new(1, DType::F32);
         let rows = |values: &[f32]| Activations::from_f32(values, 1).unwrap();
         history.begin(&rows(&[1.0, 2.0]));
         history.append(4, &rows(&[3.0, 4.0]).bytes);
@@ -193,7 +209,7 @@ mod tests {
 
     #[test]
     fn boundaries_between_others_are_forgotten() {
-        let mut history = History::new(1);
+        let mut history = History::new(1, DType::F32);
         for boundary in [4, 6, 8] {
             history.append(boundary, &[0; 4]);
         }
@@ -206,7 +222,7 @@ mod tests {
     fn differences_are_found_as_far_as_both_go() {
         let bytes = |values: &[f32]| Activations::from_f32(values, 1).unwrap().bytes;
         let find = |known: &[f32], got: &[f32], tolerance| {
-            first_difference(&bytes(known), &bytes(got), 4, tolerance)
+            first_difference(&bytes(known), &bytes(got), 4, DType::F32, tolerance)
         };
         assert_eq!(find(&[1.0, 2.0], &[1.0, 2.0, 9.0], 0.0), None);
         assert_eq!(find(&[1.0, 2.0], &[1.0, 2.001, 9.0], 0.0), Some(1));

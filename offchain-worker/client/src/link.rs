@@ -13,8 +13,8 @@ use quipu_primitives::{
     session::open_payload, AccountBytes, Balance, DType, Digest, NodeId, Span, RECEIPT_POSITIONS,
 };
 use quipu_protocol::{
-    limits::MAX_STEP_TOKENS, Activations, ActivationsError, ActivationsHeader, Open, Refusal,
-    RefusalCode, Request, Response, SignedReceipt, Step, Successor, VERSION,
+    activations::width, limits::MAX_STEP_TOKENS, Activations, ActivationsError, ActivationsHeader,
+    Open, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, Successor, VERSION,
 };
 use quipu_worker_core::ports::{PeerError, ServeStream, SharedPeers};
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
@@ -88,6 +88,8 @@ pub(crate) struct Context {
     /// Does the profile promise the same bits?
     pub exact: bool,
     pub hidden: u32,
+    /// Type of the activations: the profile's.
+    pub dtype: DType,
     pub max_positions: u32,
     pub open_timeout: Duration,
     pub session_patience: Duration,
@@ -178,7 +180,7 @@ async fn open(
         session: context.session,
         node: server.node,
         epoch,
-        dtype: DType::F32,
+        dtype: context.dtype,
         max_positions: context.max_positions,
         receipts,
         signature,
@@ -248,8 +250,8 @@ impl Link {
             return Err(ServerError::Unexpected("positions of another epoch"));
         }
         let boundary = |at| {
-            Boundary::new(context.session, at, context.hidden, DType::F32)
-                .map_err(|_| ServerError::Output(ActivationsError::Type(DType::F32)))
+            Boundary::new(context.session, at, context.hidden, context.dtype)
+                .map_err(|_| ServerError::Output(ActivationsError::Type(context.dtype)))
         };
         let signatory = Signatory {
             genesis: context.genesis,
@@ -424,7 +426,7 @@ impl Link {
     }
 
     fn row(&self) -> usize {
-        self.context.hidden as usize * size_of::<f32>()
+        self.context.hidden as usize * width(self.context.dtype).unwrap_or(0)
     }
 
     async fn send_step(
@@ -435,7 +437,7 @@ impl Link {
         handed_on: bool,
     ) -> Result<(), ServerError> {
         let header = ActivationsHeader {
-            dtype: DType::F32,
+            dtype: self.context.dtype,
             tokens,
             hidden: self.context.hidden,
         };
@@ -659,7 +661,13 @@ impl Link {
         payload.to_f32()?;
         let done = work.outputs.len();
         let known = work.task.known.get(done..).unwrap_or(&[]);
-        let differs = first_difference(known, &payload.bytes, self.row(), work.task.tolerance);
+        let differs = first_difference(
+            known,
+            &payload.bytes,
+            self.row(),
+            self.context.dtype,
+            work.task.tolerance,
+        );
         if let Some(row) = differs {
             let position = step.position + row;
             return Err(ServerError::Differs {

@@ -2,7 +2,7 @@
 //! signature, the signature alone, and what a client does to check it.
 
 use criterion::{criterion_group, criterion_main, BatchSize, Criterion, Throughput};
-use quipu_primitives::{Span, RECEIPT_POSITIONS};
+use quipu_primitives::{DType, Span, RECEIPT_POSITIONS};
 use quipu_protocol::SignedReceipt;
 use quipu_worker_core::{
     keys::EphemeralKey,
@@ -25,6 +25,7 @@ fn identity() -> Identity {
         weights_root: [2; 32],
         profile: [3; 32],
         exact: true,
+        dtype: DType::F32,
         hidden: HIDDEN,
         context: 8192,
         signer: Arc::new(EphemeralKey::from_seed(&[7; 32])),

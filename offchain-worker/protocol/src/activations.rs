@@ -1,7 +1,14 @@
 //! Hidden states on the wire: `[tokens, hidden]`, row-major, little endian, in a declared type.
+//!
+//! Spans compute in f32. Where the type is another, each number is rounded to the nearest that the
+//! type has, of two equally near ones to the even one, whenever it goes out: what one span gives is
+//! then to the bit what the next one takes. An exact profile stays exact, for one cut into spans: two
+//! spans round once more than one that holds the blocks of both. A number beyond the largest of the
+//! type can't be sent.
 
 use bytes::Bytes;
 use codec::{Decode, Encode};
+use half::{bf16, f16};
 use quipu_primitives::DType;
 
 /// Shape and type of a payload of activations.
@@ -38,22 +45,26 @@ pub enum ActivationsError {
         /// What came.
         got: usize,
     },
-    /// A number is not finite: no honest model sends it.
+    /// A number is not finite, or not in the type that is sent: no honest model sends it.
     #[error("the activations hold a number that is not finite")]
     NotFinite,
+}
+
+/// Bytes of a number of this type on the wire; `None` for one that is never sent.
+pub fn width(dtype: DType) -> Option<usize> {
+    match dtype {
+        DType::F32 => Some(4),
+        DType::F16 | DType::Bf16 => Some(2),
+        _ => None,
+    }
 }
 
 impl ActivationsHeader {
     /// Bytes of the payload, `None` for a type that is never sent or a size that overflows.
     pub fn byte_len(&self) -> Option<usize> {
-        let width = match self.dtype {
-            DType::F32 => 4,
-            DType::F16 | DType::Bf16 => 2,
-            _ => return None,
-        };
         (self.tokens as usize)
             .checked_mul(self.hidden as usize)?
-            .checked_mul(width)
+            .checked_mul(width(self.dtype)?)
     }
 }
 
@@ -74,32 +85,45 @@ impl Activations {
 
     /// `values` (`[tokens, hidden]`) as `F32`.
     pub fn from_f32(values: &[f32], hidden: u32) -> Result<Self, ActivationsError> {
-        let tokens = values.len().checked_div(hidden as usize).unwrap_or(0) as u32;
-        let mut bytes = vec![0; size_of_val(values)];
-        for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
-            bytes.copy_from_slice(&value.to_le_bytes());
-        }
-        Self::new(
-            ActivationsHeader {
-                dtype: DType::F32,
-                tokens,
-                hidden,
-            },
-            bytes.into(),
-        )
+        Self::rounded(values, hidden, DType::F32)
     }
 
-    /// The numbers, `[tokens, hidden]`. Only `F32` is read in this version; others are refused
-    /// when a stream opens.
-    pub fn to_f32(&self) -> Result<Vec<f32>, ActivationsError> {
-        if self.header.dtype != DType::F32 {
-            return Err(ActivationsError::Type(self.header.dtype));
+    /// `values` (`[tokens, hidden]`), each as the nearest number of a type.
+    pub fn rounded(values: &[f32], hidden: u32, dtype: DType) -> Result<Self, ActivationsError> {
+        let tokens = values.len().checked_div(hidden as usize).unwrap_or(0) as u32;
+        let bytes = match dtype {
+            DType::F32 => little(values, |value| value.to_le_bytes()),
+            DType::F16 => {
+                let rounded = |value| f16::from_f32(value).to_le_bytes();
+                little(values, rounded)
+            }
+            DType::Bf16 => {
+                let rounded = |value| bf16::from_f32(value).to_le_bytes();
+                little(values, rounded)
+            }
+            other => return Err(ActivationsError::Type(other)),
+        };
+        let header = ActivationsHeader {
+            dtype,
+            tokens,
+            hidden,
+        };
+        let activations = Self::new(header, bytes.into())?;
+        // What is finite in f32 may be beyond the type.
+        if dtype != DType::F32 {
+            activations.to_f32()?;
         }
-        let values: Vec<f32> = self
-            .bytes
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        Ok(activations)
+    }
+
+    /// The numbers, `[tokens, hidden]`.
+    pub fn to_f32(&self) -> Result<Vec<f32>, ActivationsError> {
+        let values: Vec<f32> = match self.header.dtype {
+            DType::F32 => numbers(&self.bytes, f32::from_le_bytes),
+            DType::F16 => numbers(&self.bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            DType::Bf16 => numbers(&self.bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            other => return Err(ActivationsError::Type(other)),
+        };
         if values.iter().any(|value| !value.is_finite()) {
             return Err(ActivationsError::NotFinite);
         }
@@ -123,6 +147,21 @@ impl Activations {
     }
 }
 
+/// The bytes of numbers, `W` for each.
+fn little<const W: usize>(values: &[f32], bytes: impl Fn(f32) -> [u8; W]) -> Vec<u8> {
+    let mut all = vec![0; values.len() * W];
+    for (place, value) in all.chunks_exact_mut(W).zip(values) {
+        place.copy_from_slice(&bytes(*value));
+    }
+    all
+}
+
+/// The numbers that bytes come to, `W` for each.
+fn numbers<const W: usize>(bytes: &[u8], number: impl Fn([u8; W]) -> f32) -> Vec<f32> {
+    let (whole, _) = bytes.as_chunks::<W>();
+    whole.iter().map(|bytes| number(*bytes)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +177,65 @@ mod tests {
             values[3..]
         );
         assert!(activations.rows(1, 3).is_none());
+    }
+
+    /// The nearest number of a type with `mantissa` bits, and `least` as exponent of its smallest.
+    fn nearest(value: f32, mantissa: i32, least: i32) -> f32 {
+        let value = f64::from(value);
+        let exponent = value.abs().log2().floor().max(f64::from(least)) as i32;
+        let unit = 2f64.powi(exponent - mantissa);
+        ((value / unit).round_ties_even() * unit) as f32
+    }
+
+    #[test]
+    fn sixteen_bits_are_the_nearest_ones() {
+        let mut values = vec![0.0, -0.0, 1.0, -2.5, 65504.0, 1e-7, 5.96e-8, 2.9e-8, -1e-5];
+        // Exactly between two numbers of either type, and a little beside it.
+        for mantissa in [7, 10] {
+            for place in [1u32, 2, 3, 100] {
+                let half = 1.0 + (place as f32 + 0.5) * 2f32.powi(-mantissa);
+                values.extend([half, -half, half.next_up(), half.next_down()]);
+            }
+        }
+        let mut bits = 12345u32;
+        while values.len() < 5000 {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = f32::from_bits(bits);
+            values.extend((value.abs() < 65504.0).then_some(value));
+        }
+        let sent = |dtype| Activations::rounded(&values, 1, dtype).unwrap();
+        let (half, brain) = (sent(DType::F16), sent(DType::Bf16));
+        assert_eq!((half.bytes.len(), half.header.tokens), (10_000, 5000));
+        let (half, brain) = (half.to_f32().unwrap(), brain.to_f32().unwrap());
+        for (place, value) in values.iter().enumerate() {
+            assert_eq!(half[place], nearest(*value, 10, -14), "{value:e} in f16");
+            assert_eq!(brain[place], nearest(*value, 7, -126), "{value:e} in bf16");
+        }
+    }
+
+    #[test]
+    fn what_went_once_goes_again_unchanged() {
+        for dtype in [DType::F32, DType::F16, DType::Bf16] {
+            let sent = Activations::rounded(&[0.1, -7.77, 123.456, 3e-3], 2, dtype).unwrap();
+            let again = Activations::rounded(&sent.to_f32().unwrap(), 2, dtype);
+            assert_eq!(again, Ok(sent));
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_a_type_are_not_sent() {
+        let send = |value, dtype| Activations::rounded(&[value], 1, dtype).map(|sent| sent.bytes);
+        assert!(send(65519.0, DType::F16).is_ok());
+        assert_eq!(send(65520.0, DType::F16), Err(ActivationsError::NotFinite));
+        assert!(send(65520.0, DType::Bf16).is_ok());
+        assert_eq!(
+            send(f32::MAX, DType::Bf16),
+            Err(ActivationsError::NotFinite)
+        );
+        assert_eq!(
+            send(1.0, DType::Q8_0),
+            Err(ActivationsError::Type(DType::Q8_0))
+        );
     }
 
     #[test]

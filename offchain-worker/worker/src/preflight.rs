@@ -97,7 +97,9 @@ pub async fn find_place(
 fn profile(manifest: &Manifest, device: Device) -> Option<NumericProfile> {
     let mut profiles = manifest.profiles.iter();
     let ours = profiles.find(|profile| {
-        device.runs(profile.kernel) && profile.activations == DType::F32 && profile.kv == DType::F32
+        device.runs(profile.kernel)
+            && matches!(profile.activations, DType::F32 | DType::F16 | DType::Bf16)
+            && profile.kv == DType::F32
     });
     ours.cloned()
 }

@@ -207,6 +207,7 @@ async fn prepare(
             weights_root: subnet.manifest.weights_root,
             profile: profile.digest(),
             exact: profile.kernel.is_exact(),
+            dtype: profile.activations,
             hidden: compute.hidden_size(),
             context: compute.context_length(),
             signer,

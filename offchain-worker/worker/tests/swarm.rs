@@ -9,10 +9,10 @@ use quipu_client::{
 use quipu_engine::{
     backend::FlexDevice,
     exact::{ExactOptions, ExactSpan},
-    CpuEnds, Sampling,
+    CpuEnds, HiddenStates, Sampling,
 };
-use quipu_primitives::{Balance, NodeId, Span, SubnetId};
-use quipu_protocol::SignedAnnouncement;
+use quipu_primitives::{Balance, DType, NodeId, NumericProfile, Span, SubnetId};
+use quipu_protocol::{Activations, SignedAnnouncement};
 use quipu_testkit::{
     chain::GENESIS,
     swarm::{Faults, MemorySwarm},
@@ -64,6 +64,7 @@ struct World {
     chain: Arc<FakeChain>,
     files: TinyFiles,
     swarm: MemorySwarm,
+    profile: NumericProfile,
     stops: Vec<Stop>,
     _folders: Vec<TempDir>,
 }
@@ -96,14 +97,26 @@ impl Announcer for Announces {
 
 impl World {
     async fn new() -> Self {
+        Self::sending(DType::F32).await
+    }
+
+    /// One whose activations are sent as this type.
+    async fn sending(dtype: DType) -> Self {
         let (chain, files, swarm) = (FakeChain::new(), TinyFiles::new(7), MemorySwarm::default());
-        let register = Call::RegisterSubnet(Box::new(files.manifest()));
+        let mut manifest = files.manifest();
+        let profile = NumericProfile {
+            activations: dtype,
+            ..exact_profile()
+        };
+        manifest.profiles = vec![profile.clone()].try_into().unwrap();
+        let register = Call::RegisterSubnet(Box::new(manifest));
         chain.apply(key(1).public(), register).unwrap();
         chain.fund(consumer().public(), 10_000_000);
         let mut world = World {
             chain,
             files,
             swarm,
+            profile,
             stops: Vec::new(),
             _folders: Vec::new(),
         };
@@ -159,8 +172,9 @@ impl World {
                 span,
                 peer: peer(node),
                 weights_root: manifest.weights_root,
-                profile: exact_profile().digest(),
-                exact: true,
+                profile: self.profile.digest(),
+                exact: self.profile.kernel.is_exact(),
+                dtype: self.profile.activations,
                 hidden: manifest.config.hidden_size,
                 context: manifest.config.context_length,
                 signer: Arc::new(hotkey),
@@ -239,19 +253,37 @@ impl World {
 
     /// The same answer without any swarm.
     fn alone(&self) -> Vec<u32> {
+        let end = self.files.manifest().config.blocks;
+        self.cut_at(&[Span { start: 0, end }])
+    }
+
+    /// The same answer through these spans, each of which hands on what the profile sends.
+    fn cut_at(&self, spans: &[Span]) -> Vec<u32> {
         let model = self.files.open();
-        let (tokenizer, blocks) = (model.tokenizer().unwrap(), model.config().blocks);
+        let tokenizer = model.tokenizer().unwrap();
         let ends = CpuEnds::load(&model, &FlexDevice).unwrap();
-        let span = ExactSpan::load(&model, 0..blocks, ExactOptions::default()).unwrap();
-        let mut cache = span.new_cache(256).unwrap();
+        let load = |blocks: &Span| {
+            let blocks = blocks.start.into()..blocks.end.into();
+            let span = ExactSpan::load(&model, blocks, ExactOptions::default()).unwrap();
+            let cache = span.new_cache(256).unwrap();
+            (span, cache)
+        };
+        let mut spans: Vec<_> = spans.iter().map(load).collect();
+        let (width, dtype) = (model.config().hidden_size as u32, self.profile.activations);
+        let sent = |hidden: HiddenStates| {
+            let rows = Activations::rounded(&hidden.data, width, dtype).unwrap();
+            let data = rows.to_f32().unwrap();
+            HiddenStates { data, ..hidden }
+        };
         let prompt = tokenizer
             .encode_chat(&[quipu_client::Message::user(PROMPT)])
             .unwrap();
         let (mut input, mut position, mut answer) = (prompt, 0, Vec::new());
         while answer.len() < TOKENS as usize {
-            let hidden = span
-                .forward(&mut cache, ends.embed(&input).unwrap(), position)
-                .unwrap();
+            let mut hidden = sent(ends.embed(&input).unwrap());
+            for (span, cache) in &mut spans {
+                hidden = sent(span.forward(cache, hidden, position).unwrap());
+            }
             position += input.len();
             let token = Sampling::greedy()
                 .sample(&ends.logits(&hidden).unwrap(), position as u64)
@@ -456,5 +488,28 @@ async fn guesses_survive_broken_streams_and_dead_servers() {
                 }
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_bits_on_the_wire_give_what_the_same_cut_gives_alone() {
+    for dtype in [DType::F16, DType::Bf16] {
+        let world = World::sending(dtype).await;
+        let plain = world.ask(greedy()).await.unwrap();
+        assert_eq!(plain.tokens, world.cut_at(&HALVES), "{dtype:?}");
+        // Bytes are halved, and nothing of what an exact profile promises is lost.
+        let long = world.ramble(0, sampled()).await;
+        let drafting = World::sending(dtype).await.ramble(16, sampled()).await;
+        assert_eq!(drafting.tokens, long.tokens, "{dtype:?}");
+        assert_eq!(drafting.paid, long.paid, "{dtype:?}");
+        let faults = Faults {
+            requests_left: Some(12),
+            stays_down: true,
+            ..Default::default()
+        };
+        world.swarm.set_faults(&peer(2), faults);
+        let disturbed = world.ramble(16, sampled()).await;
+        assert_eq!(disturbed.failovers.len(), 1, "{dtype:?}");
+        assert_eq!(disturbed.tokens, long.tokens, "{dtype:?}");
     }
 }

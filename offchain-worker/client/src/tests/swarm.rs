@@ -6,7 +6,7 @@ use super::{
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use quipu_primitives::{AccountBytes, Digest, NodeId, SessionId, Span, SubnetId};
+use quipu_primitives::{AccountBytes, DType, Digest, NodeId, SessionId, Span, SubnetId};
 use quipu_protocol::{
     Activations, Announcement, Refusal, RefusalCode, Request, Response, ServerState,
 };
@@ -103,6 +103,7 @@ impl ToyServer {
             weights_root,
             profile,
             exact: numerics == Numerics::Exact,
+            dtype: DType::F32,
             hidden: HIDDEN,
             context: CONTEXT,
             signer: Arc::new(hotkey(node)),

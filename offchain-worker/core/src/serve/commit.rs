@@ -7,9 +7,7 @@
 
 use super::Identity;
 use quipu_attest::{Boundary, CommitError, Range};
-use quipu_primitives::{
-    receipt::ReceiptHead, DType, Digest, Receipt, SessionId, RECEIPT_POSITIONS,
-};
+use quipu_primitives::{receipt::ReceiptHead, Digest, Receipt, SessionId, RECEIPT_POSITIONS};
 use quipu_protocol::SignedReceipt;
 
 /// Why rows can't continue the sequence. Nothing changed.
@@ -46,7 +44,8 @@ struct Ends {
 impl Ends {
     fn new(me: &Identity, session: SessionId) -> Self {
         let boundary = |at| {
-            Boundary::new(session, at, me.hidden, DType::F32).expect("f32 can be committed to; qed")
+            Boundary::new(session, at, me.hidden, me.wire())
+                .expect("what is sent can be committed to; qed")
         };
         Ends {
             input: boundary(me.span.start),

@@ -3,8 +3,9 @@
 use crate::keys::Signer;
 use quipu_primitives::{
     views::{NodeInfo, SessionInfo},
-    AccountBytes, Digest, NodeId, Span, SubnetId,
+    AccountBytes, DType, Digest, NodeId, Span, SubnetId,
 };
+use quipu_protocol::activations::width;
 use std::{fmt, sync::Arc, time::Duration};
 
 /// What a server is in all its sessions. Fixed while it runs.
@@ -27,12 +28,30 @@ pub struct Identity {
     /// Does the profile give the same bits however positions are cut into steps? Then drafted ones
     /// are taken.
     pub exact: bool,
+    /// Type of the activations that go in and out: the profile's. Nobody can open a stream to a
+    /// server whose type is none that is sent.
+    pub dtype: DType,
     /// Width of the residual stream.
     pub hidden: u32,
     /// Longest sequence.
     pub context: u32,
     /// Its hotkey.
     pub signer: Arc<dyn Signer>,
+}
+
+impl Identity {
+    /// The type of the activations, among those that are sent.
+    pub fn wire(&self) -> DType {
+        match self.dtype {
+            sent @ (DType::F16 | DType::Bf16) => sent,
+            _ => DType::F32,
+        }
+    }
+
+    /// Bytes of a row of activations.
+    pub fn row(&self) -> usize {
+        self.hidden as usize * width(self.wire()).unwrap_or(0)
+    }
 }
 
 impl fmt::Debug for Identity {

@@ -9,7 +9,7 @@ use super::{
 use crate::ports::ComputeError;
 use bytes::Bytes;
 use quipu_primitives::{
-    hash::hash_of, DType, Digest, SessionId, SignatureBytes, Voucher, RECEIPT_POSITIONS,
+    hash::hash_of, Digest, SessionId, SignatureBytes, Voucher, RECEIPT_POSITIONS,
 };
 use quipu_protocol::{
     limits::{CREDIT_POSITIONS, LEASE, MAX_STEP_TOKENS},
@@ -421,8 +421,9 @@ impl Serving {
         if input.header != step.activations {
             return Err(self.refuse(RefusalCode::Activations, "payload and header differ"));
         }
-        if input.header.dtype != DType::F32 {
-            return Err(self.refuse(RefusalCode::DType, "this server takes activations as f32"));
+        if input.header.dtype != self.me.dtype {
+            let message = format!("this server takes activations as {:?}", self.me.dtype);
+            return Err(self.refuse(RefusalCode::DType, message));
         }
         if !self.fits(&input) {
             let message = format!(
@@ -478,7 +479,7 @@ impl Serving {
         let own = parts(&input, step.drafted);
         let prepared = self
             .commitments
-            .prepare(&joined(&counted_in, &own.sure), self.row())
+            .prepare(&joined(&counted_in, &own.sure), self.me.row())
             .map_err(|error| self.refuse(RefusalCode::Position, error.to_string()))?;
         self.upstream.expect(&prepared.ranges).map_err(conflict)?;
         let cut = (counted < self.drafts.held()).then_some(Effect::Truncate {
@@ -494,11 +495,6 @@ impl Serving {
         });
         let compute = Effect::Compute { position, input };
         Ok(cut.into_iter().chain([compute]).collect())
-    }
-
-    /// Bytes of a row.
-    fn row(&self) -> usize {
-        self.me.hidden as usize * 4
     }
 
     fn not_next(&self, position: u32) -> Vec<Effect> {
@@ -651,7 +647,7 @@ impl Serving {
             return Ok(Vec::new());
         }
         let (input, output) = self.drafts.rows(counted);
-        let prepared = self.commitments.prepare(&input, self.row())?;
+        let prepared = self.commitments.prepare(&input, self.me.row())?;
         let signed = self.commitments.complete(&self.me, prepared, &output)?;
         self.served = self.served.max(self.commitments.position());
         Ok(signed)

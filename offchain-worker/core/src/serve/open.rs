@@ -5,7 +5,7 @@ use crate::keys::verify;
 use quipu_primitives::{
     session::open_payload,
     views::{SessionInfo, SessionStatus},
-    AccountBytes, Balance, DType, SessionId,
+    AccountBytes, Balance, SessionId,
 };
 use quipu_protocol::{Open, Refusal, RefusalCode, VERSION};
 
@@ -47,11 +47,9 @@ pub fn check(
     if open.node != me.node {
         return refuse(RefusalCode::WrongNode, format!("this is node {}", me.node));
     }
-    if open.dtype != DType::F32 {
-        return refuse(
-            RefusalCode::DType,
-            "this server takes activations as f32".into(),
-        );
+    if open.dtype != me.dtype {
+        let message = format!("this server takes activations as {:?}", me.dtype);
+        return refuse(RefusalCode::DType, message);
     }
     let Some(session) = session.filter(|session| session.id == open.session) else {
         let message = format!("the chain knows no session {}", open.session);

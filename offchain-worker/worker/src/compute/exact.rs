@@ -135,11 +135,11 @@ impl Batching for ExactCompute {
             rows[place] = Err(class(error));
         }
         let hidden = self.hidden_size();
-        let output = |rows: Result<Vec<f32>, ComputeError>| {
-            Activations::from_f32(&rows?, hidden)
+        let output = |(rows, step): (Result<Vec<f32>, ComputeError>, &BatchStep)| {
+            Activations::rounded(&rows?, hidden, step.input.header.dtype)
                 .map_err(|error| ComputeError::Backend(error.to_string()))
         };
-        rows.into_iter().map(output).collect()
+        rows.into_iter().zip(steps).map(output).collect()
     }
 
     fn truncate(&mut self, id: CacheId, positions: u32) {

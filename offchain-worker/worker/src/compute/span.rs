@@ -73,7 +73,8 @@ where
             .span
             .forward(cache, hidden, position as usize)
             .map_err(class)?;
-        let output = Activations::from_f32(&output.data, input.header.hidden);
+        let (hidden, dtype) = (input.header.hidden, input.header.dtype);
+        let output = Activations::rounded(&output.data, hidden, dtype);
         output
             .and_then(|output| output.to_f32().map(|_| output))
             .map_err(|error| {

@@ -166,6 +166,7 @@ mod tests {
             weights_root: [0; 32],
             profile: [7; 32],
             exact: false,
+            dtype: quipu_primitives::DType::F32,
             hidden: HIDDEN,
             context: 64,
             signer: Arc::new(key(FIRST.hotkey)),

@@ -108,6 +108,7 @@ pub fn identity(span: Span) -> Identity {
         weights_root: [1; 32],
         profile: [2; 32],
         exact: true,
+        dtype: DType::F32,
         hidden: HIDDEN,
         context: CONTEXT,
         signer: Arc::new(EphemeralKey::from_seed(&[3; 32])),

@@ -414,6 +414,7 @@ impl Worker {
                 weights_root: subnet.manifest.weights_root,
                 profile: flex_profile().digest(),
                 exact: false,
+                dtype: flex_profile().activations,
                 hidden: HIDDEN,
                 context: subnet.manifest.config.context_length,
                 signer: Arc::new(key(node.hotkey)),
