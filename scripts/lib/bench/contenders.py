@@ -1,0 +1,110 @@
+"""One sample of each contender, each in processes of its own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SAMPLE_SECONDS = 900
+
+
+def output_of(command, **options):
+    """Standard output of a command, stripped; what it wrote to standard error where it fails."""
+    options.setdefault("timeout", SAMPLE_SECONDS)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, **options)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{command[0]} took more than {options['timeout']} s") from None
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} gave {done.returncode}:\n{done.stderr[-4000:]}")
+    return done.stdout.strip()
+
+
+def last_object(text):
+    """The JSON object on the last line."""
+    return json.loads(text.splitlines()[-1])
+
+
+def python_job(python, script, job):
+    """A script of this folder, which reads a job and writes a report."""
+    return last_object(output_of([str(python), str(HERE / script)], input=json.dumps(job)))
+
+
+def environment(threads, bin_folder):
+    return {**os.environ, "RAYON_NUM_THREADS": str(threads), "QUIPU_BIN": str(bin_folder)}
+
+
+def engine(bin_folder, weights, prompt, decode, threads, exact=False):
+    """The engine in one process, on Burn or on the reproducible kernels."""
+    command = [str(bin_folder / "examples/generate"), "--model", str(weights), "--prompt", prompt]
+    command += ["--max-tokens", str(decode), "--ignore-end", "--warm-up", "--json"]
+    if exact:
+        command += ["--exact", "--threads", str(threads)]
+    return last_object(output_of(command, env=environment(threads, bin_folder)))
+
+
+def llamacpp(weights, tokens, decode, threads, flash=False, sessions=None):
+    """llama.cpp with one sequence, or with each of some numbers of sequences at once."""
+    job = {"model": str(weights), "threads": threads, "tokens": tokens, "decode": decode}
+    job["flash"] = flash
+    if sessions:
+        job["sessions"] = sessions
+    return python_job(sys.executable, "llamacpp.py", job)
+
+
+def sessions(bin_folder, weights, prompt, decode, threads, counts):
+    """The engine's sessions in one process, a batch a step."""
+    command = [str(bin_folder / "quipu-bench"), "process", "--model", str(weights)]
+    command += ["--sessions", ",".join(map(str, counts)), "--prompt", prompt]
+    command += ["--max-tokens", str(decode), "--threads", str(threads)]
+    return last_object(output_of(command, env=environment(threads, bin_folder)))
+
+
+def swarm(bin_folder, weights, prompts, decode, threads, counts):
+    """Three local workers: several sessions behind the first prompt, one behind the second."""
+    command = [str(bin_folder / "quipu-bench"), "swarm", "--model", str(weights)]
+    command += ["--sessions", ",".join(map(str, counts)), "--prompt", prompts[0]]
+    command += ["--long-prompt", prompts[1], "--max-tokens", str(decode), "--threads", str(threads)]
+    return last_object(output_of(command, env=environment(threads, bin_folder)))
+
+
+def links(bin_folder, weights, delays, decode, rounds, failover):
+    """Three local workers behind emulated links."""
+    command = [str(bin_folder / "quipu-bench-links"), "--json", "--model", str(weights)]
+    command += ["--delays", ",".join(map(str, delays)), "--max-tokens", str(decode)]
+    command += ["--rounds", str(rounds)] + ([] if failover else ["--without-failover"])
+    limit = 2 * SAMPLE_SECONDS
+    return last_object(output_of(command, env=environment(1, bin_folder), timeout=limit))
+
+
+def order(bench_program, home, seconds):
+    """What the order of sums costs, by the Criterion bench `matrix`: (time in order / time in the fastest
+    other order) - 1 of each of its groups. Each case is measured for so many seconds."""
+    command = [str(bench_program), "--bench", "order/", "--warm-up-time", str(seconds / 2)]
+    command += ["--measurement-time", str(seconds)]
+    text = output_of(command, env={**os.environ, "CRITERION_HOME": str(home)})
+    return cost_of_order(text)
+
+
+UNITS = {"ps": 1e-12, "ns": 1e-9, "µs": 1e-6, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+def cost_of_order(text):
+    """The figures of `order` from what Criterion prints; none where it measured nothing of it."""
+    times, name = {}, None
+    for line in text.splitlines():
+        found = re.match(r"order/(\S+)/(.*?)\s*(?:time:|$)", line)
+        if found:
+            name = found.groups()
+        found = re.search(r"time:\s+\[\S+ \S+ (\S+) (\S+) ", line)
+        if found and name:
+            times.setdefault(name[0], {})[name[1]] = float(found[1]) * UNITS[found[2]]
+            name = None
+    return {
+        group: by_order["in order"] / min(t for o, t in by_order.items() if o != "in order") - 1
+        for group, by_order in times.items()
+        if "in order" in by_order and len(by_order) > 1
+    }
