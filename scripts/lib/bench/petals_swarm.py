@@ -160,28 +160,30 @@ def client():
 
 
 def ask(job):
-    asking = subprocess.Popen(
-        [sys.executable, __file__, "--client"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        # What it leaves behind may hold the pipes open, so that its end is not theirs.
-        asking.stdin.write(json.dumps(job))
-        asking.stdin.close()
+    """What the client measures. What it writes to standard error goes to a file, lest it block, and what
+    it leaves behind may hold its pipes open, so that its end is not theirs."""
+    with tempfile.TemporaryFile("w+") as told:
+        asking = subprocess.Popen(
+            [sys.executable, __file__, "--client"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            start_new_session=True,
+        )
         watch = threading.Timer(ASK_SECONDS, end_group, [asking])
         watch.start()
-        line = asking.stdout.readline()
-        watch.cancel()
-        if not line:
+        try:
+            asking.stdin.write(json.dumps(job))
+            asking.stdin.close()
+            line = asking.stdout.readline()
+        finally:
+            watch.cancel()
             end_group(asking)
-            raise RuntimeError(f"the client ended:\n{asking.stderr.read()[-4000:]}")
+        if not line:
+            told.seek(0)
+            raise RuntimeError(f"the client ended:\n{told.read()[-4000:]}")
         return json.loads(line)
-    finally:
-        end_group(asking)
 
 
 def main():
