@@ -1,7 +1,7 @@
 //! The state machine of one session at one server.
 
 use super::{
-    commit::{Mismatch, Prepared},
+    commit::Prepared,
     drafts::{joined, parts, Drafts},
     upstream::Wrong,
     Commitments, Identity, Neighbour, Neighbours, Now, Payment, Record, Upstream, ValidOpen,
@@ -334,11 +334,15 @@ impl Serving {
             && is_drafted_well
             && self.pending.is_none()
             && self.finished.is_none()
+            && input.header == push.activations
+            && input.header.dtype == self.me.dtype
             && self.fits(&input);
-        // A voucher or a receipt that would admit it may be on its way from the client: behind it
-        // the client's own step comes in order.
+        // What is refused is refused to the client, who would blame this server for what another one
+        // pushed. A voucher or a receipt that would admit it may be on its way from the client:
+        // behind it the client's own step comes in order.
         let end = push.position.saturating_add(tokens);
-        let is_admitted = end <= self.payment.limit(&self.me)
+        let is_admitted = self.reserved.is_some_and(|reserved| end <= reserved)
+            && end <= self.payment.limit(&self.me)
             && self
                 .upstream
                 .admits(&self.me, self.commitments.signed().len())
@@ -630,7 +634,7 @@ impl Serving {
         };
         let mut signed = match self.count(counted) {
             Ok(signed) => signed,
-            Err(error) => return self.refuse(RefusalCode::Position, error.to_string()),
+            Err(refusal) => return refusal,
         };
         signed.extend(self.commitments.finish(&self.me));
         let mut effects = self.end(signed);
@@ -642,13 +646,21 @@ impl Serving {
     }
 
     /// Lets the first `counted` drafted positions count, and signs the ranges that they complete.
-    fn count(&mut self, counted: u32) -> Result<Vec<SignedReceipt>, Mismatch> {
+    fn count(&mut self, counted: u32) -> Result<Vec<SignedReceipt>, Vec<Effect>> {
         if counted == 0 {
             return Ok(Vec::new());
         }
+        let refuse = |serving: &Self, error: &dyn std::fmt::Display| {
+            serving.refuse(RefusalCode::Position, error.to_string())
+        };
         let (input, output) = self.drafts.rows(counted);
-        let prepared = self.commitments.prepare(&input, self.me.row())?;
-        let signed = self.commitments.complete(&self.me, prepared, &output)?;
+        let prepared = self
+            .commitments
+            .prepare(&input, self.me.row())
+            .map_err(|error| refuse(self, &error))?;
+        self.upstream.expect(&prepared.ranges).map_err(conflict)?;
+        let signed = self.commitments.complete(&self.me, prepared, &output);
+        let signed = signed.map_err(|error| refuse(self, &error))?;
         self.served = self.served.max(self.commitments.position());
         Ok(signed)
     }

@@ -1,6 +1,7 @@
 //! Outputs that go to the next server, and inputs that come from the one before.
 
 use super::bench::*;
+use quipu_primitives::DType;
 use quipu_protocol::{Activations, Push, RefusalCode, Request, Response, Step, Successor};
 
 const THERE: Successor = Successor {
@@ -88,6 +89,22 @@ fn what_can_not_be_handed_on_is_left_to_the_client() {
     };
     assert_eq!(answer.replies[0].0, told);
     assert!(matches!(answer.replies[1].0, Response::Output(_)));
+}
+
+#[test]
+fn pushes_that_would_be_refused_are_not_taken() {
+    // The refusal would go to the client, from who did nothing wrong.
+    let mut bench = fed();
+    let (mut other_type, input) = push(0, 0, 4);
+    other_type.activations.dtype = DType::F16;
+    let halves = input.bytes.slice(..input.bytes.len() / 2);
+    let halves = Activations::new(other_type.activations, halves).unwrap();
+    assert!(bench.push(BEFORE_PEER, other_type, halves).is_none());
+    let (mut other_shape, input) = push(0, 0, 4);
+    other_shape.activations.tokens = 3;
+    assert!(bench.push(BEFORE_PEER, other_shape, input).is_none());
+    let (first, input) = push(0, 0, 4);
+    assert!(bench.push(BEFORE_PEER, first, input).is_some());
 }
 
 #[test]

@@ -62,6 +62,19 @@ fn inputs_that_contradict_an_early_receipt_are_not_computed() {
 }
 
 #[test]
+fn drafted_rows_that_count_in_the_end_are_held_against_an_early_receipt_too() {
+    let mut bench = Bench::second();
+    bench.step(0, 30);
+    bench.draft_with(30, rows(30, 35), 4);
+    let lie = bench.upstream_over(0, 32, [7; 32]);
+    assert!(bench.ask(Request::Upstream(lie.clone())).replies.is_empty());
+    let answer = bench.ask(Request::Finish { positions: 35 });
+    assert_eq!(answer.refusal(), RefusalCode::Upstream);
+    assert_eq!(bench.journal.last(), Some(&Record::Conflict(lie)));
+    assert!(bench.serving.commitments_for_tests().signed().is_empty());
+}
+
+#[test]
 fn a_contradicting_receipt_is_refused_and_kept_once_as_evidence() {
     let mut bench = Bench::second();
     bench.step(0, 32);
