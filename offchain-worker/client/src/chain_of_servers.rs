@@ -409,6 +409,12 @@ impl ChainOfServers {
     /// Servers of the session that can be used in the place of the one at `at`.
     fn usable(&self, at: usize) -> Vec<Server> {
         let now = Instant::now();
+        // Other cuts round at other places where activations have less than 32 bits: what comes out
+        // is not what was handed on.
+        let only = match self.context.dtype {
+            DType::F32 => None,
+            _ => self.hops.get(at).map(|hop| hop.span),
+        };
         let bans = self.bans.lock();
         let forgot = |node| {
             matches!(self.failures.last(), Some((last, error))
@@ -417,6 +423,7 @@ impl ChainOfServers {
         self.servers
             .iter()
             .filter(|server| !self.excluded.contains(&server.node))
+            .filter(|server| only.is_none_or(|span| server.span == span))
             .filter(|server| bans.allows(server.node, now) || forgot(server.node))
             .filter(|server| {
                 let others = self

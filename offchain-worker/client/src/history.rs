@@ -149,8 +149,11 @@ pub fn first_difference(
         if known == got || tolerance <= 0.0 {
             return known == got;
         }
+        let (Some(known), Some(got)) = (numbers(known, dtype), numbers(got, dtype)) else {
+            return false;
+        };
         let (mut difference, mut size) = (0.0, 0.0);
-        for (known, got) in numbers(known, dtype).into_iter().zip(numbers(got, dtype)) {
+        for (known, got) in known.into_iter().zip(got) {
             difference += (known - got).powi(2);
             size += known.powi(2);
         }
@@ -159,17 +162,17 @@ pub fn first_difference(
     pairs.position(|pair| !agree(pair)).map(|row| row as u32)
 }
 
-/// The numbers of a row; none of one that is not of finite numbers of the type, which is then unlike
-/// every other.
-fn numbers(row: &[u8], dtype: DType) -> Vec<f64> {
+/// The numbers of a row; `None` for one that is not of finite numbers of the type, which is then
+/// unlike every other.
+fn numbers(row: &[u8], dtype: DType) -> Option<Vec<f64>> {
     let header = ActivationsHeader {
         dtype,
         tokens: 1,
         hidden: (row.len() / width(dtype).unwrap_or(1)) as u32,
     };
     let row = Activations::new(header, Bytes::copy_from_slice(row));
-    let numbers = row.and_then(|row| row.to_f32()).unwrap_or_default();
-    numbers.into_iter().map(f64::from).collect()
+    let numbers = row.and_then(|row| row.to_f32()).ok()?;
+    Some(numbers.into_iter().map(f64::from).collect())
 }
 
 #[cfg(test)]
@@ -229,5 +232,9 @@ mod tests {
         assert_eq!(find(&[1.0, 2.0], &[1.0, 2.001, 9.0], 0.01), None);
         assert_eq!(find(&[1.0, 2.0], &[1.0, 2.1], 0.01), Some(1));
         assert_eq!(find(&[], &[1.0], 0.0), None);
+        // What is no number is like nothing.
+        let nan = f32::NAN.to_le_bytes();
+        let difference = first_difference(&bytes(&[1.0]), &nan, 4, DType::F32, 0.01);
+        assert_eq!(difference, Some(0));
     }
 }
