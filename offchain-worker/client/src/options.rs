@@ -17,7 +17,8 @@ pub struct SamplingOptions {
     /// Chooses among the likeliest that together have this probability; 1 for all.
     pub top_p: f32,
     /// Makes the text reproducible: the same seed, model, prompt and options give the same text in
-    /// any session and through any servers of an exact profile.
+    /// any session and through any servers of an exact profile with activations in f32; with
+    /// activations in 16 bits, through servers of the same spans.
     ///
     /// The session's sampling nonce is derived from it, so that whoever guesses the seed foresees
     /// the choice of tokens. Leave it out where that matters; the nonce is then random.
