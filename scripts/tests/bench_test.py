@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import signal
 import struct
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import tempfile
 import unittest
 import xml.etree.ElementTree
 from pathlib import Path
+from unittest import mock
 
 sys.dont_write_bytecode = True
 LIB = Path(__file__).resolve().parent.parent / "lib" / "bench"
@@ -269,6 +272,72 @@ order/9x9/partial sums: 4
         with self.assertRaisesRegex(RuntimeError, "more than 0.2 s"):
             contenders.output_of(["sleep", "60"], timeout=0.2)
 
+    def test_what_a_program_started_ends_with_it(self):
+        # The inner shell is deaf to interruptions.
+        inner = "trap '' INT; echo $$; exec sleep 600"
+        process = subprocess.Popen(
+            ["bash", "-c", "bash -c \"$INNER\"; true"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "INNER": inner},
+        )
+        child = int(process.stdout.readline())
+        with process, mock.patch.object(contenders, "END_SECONDS", 0.5):
+            contenders.end_group(process)
+        self.assertIsNotNone(process.returncode)
+        self.assert_ended(child)
+
+    def test_who_cleans_up_when_interrupted_is_let_do_so(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = Path(folder) / "done"
+            script = f"trap 'echo cleaned >{done}; exit 3' INT; echo ready; read -r"
+            process = subprocess.Popen(
+                ["bash", "-c", script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+            with process:
+                process.stdout.readline()
+                contenders.end_group(process)
+            self.assertEqual(process.returncode, 3)
+            self.assertEqual(done.read_text(), "cleaned\n")
+
+    def test_a_signal_ends_what_was_started(self):
+        script = """
+import sys
+from contenders import end_on_signals, output_of
+end_on_signals()
+output_of(["bash", "-c", "echo $$ >&$0; exec sleep 600", sys.argv[1]], pass_fds=[int(sys.argv[1])])
+"""
+        for number in [signal.SIGINT, signal.SIGTERM]:
+            reading, writing = os.pipe()
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, str(writing)],
+                pass_fds=[writing],
+                env={**os.environ, "PYTHONPATH": str(LIB), "PYTHONDONTWRITEBYTECODE": "1"},
+            )
+            os.close(writing)
+            with os.fdopen(reading) as pipe:
+                child = int(pipe.readline())
+                process.send_signal(number)
+                # Its end closes the pipe; until then this waits.
+                self.assertEqual(pipe.read(), "")
+            self.assertEqual(process.wait(), 128 + number)
+            self.assert_ended(child)
+
+    def test_the_limit_of_the_links_grows_with_the_rounds(self):
+        with mock.patch.object(contenders, "output_of", return_value="{}") as called:
+            for rounds, limit in [(1, None), (5, None), (5, 100)]:
+                contenders.links(Path("bin"), "model", [100], 64, rounds, True, limit)
+            limits = [call.kwargs["timeout"] for call in called.call_args_list]
+        self.assertEqual(limits, [1800, 5400, 100])
+
+    def assert_ended(self, process):
+        state = Path(f"/proc/{process}/stat")
+        self.assertTrue(not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX")
+
     def test_an_optional_contender_may_fail_and_ours_may_not(self):
         def fail():
             raise RuntimeError("out of memory")
@@ -297,14 +366,13 @@ order/9x9/partial sums: 4
             start_new_session=True,
         )
         inner = int(process.stdout.readline())
-        petals_swarm.end_group(process)
+        petals_swarm.end_groups([process])
         # Its end closes the pipe; until then this waits.
         self.assertEqual(process.stdout.read(), b"")
         process.stdin.close()
         process.stdout.close()
         self.assertIsNotNone(process.returncode)
-        state = Path(f"/proc/{inner}/stat")
-        self.assertTrue(not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX")
+        self.assert_ended(inner)
 
 
 def gguf_file(path, meta, tensors):

@@ -1,26 +1,67 @@
 """One sample of each contender, each in processes of its own."""
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SAMPLE_SECONDS = 900
+# How long who is interrupted may take to end.
+END_SECONDS = 10
 
 
-def output_of(command, **options):
-    """Standard output of a command, stripped; what it wrote to standard error where it fails."""
-    options.setdefault("timeout", SAMPLE_SECONDS)
+def output_of(command, timeout=SAMPLE_SECONDS, **options):
+    """Standard output of a command, stripped; what it wrote to standard error where it fails. Nothing
+    that it started outlives a timeout, or an interruption of this process."""
+    given = options.pop("input", None)
+    stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, start_new_session=True, **options
+    ) as process:
+        try:
+            out, told = process.communicate(given, timeout)
+        except BaseException as error:
+            end_group(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise RuntimeError(f"{command[0]} took more than {timeout:.3g} s") from None
+            raise
+    if process.returncode != 0:
+        raise RuntimeError(f"{command[0]} gave {process.returncode}:\n{told[-4000:]}")
+    return out.strip()
+
+
+def end_group(process):
+    """Interrupts a process and those of its group, so that they clean up, and kills who is still there
+    when the process has ended or ten seconds are over."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, **options)
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"{command[0]} took more than {options['timeout']} s") from None
-    if done.returncode != 0:
-        raise RuntimeError(f"{command[0]} gave {done.returncode}:\n{done.stderr[-4000:]}")
-    return done.stdout.strip()
+        os.killpg(process.pid, signal.SIGINT)
+        # Takes what it still writes, lest it wait for that.
+        process.communicate(timeout=END_SECONDS)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def end_on_signals():
+    """SIGINT and SIGTERM end this process by an exception, so that what it started is ended as well. Only
+    the first of them: ending is not interrupted. SIGINT also where a shell has it ignored."""
+
+    def end(number, _):
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, end)
 
 
 def last_object(text):
@@ -71,21 +112,22 @@ def swarm(bin_folder, weights, prompts, decode, threads, counts):
     return last_object(output_of(command, env=environment(threads, bin_folder)))
 
 
-def links(bin_folder, weights, delays, decode, rounds, failover):
-    """Three local workers behind emulated links."""
+def links(bin_folder, weights, delays, decode, rounds, failover, limit=None):
+    """Three local workers behind emulated links. By default the limit grows with the rounds: a token takes
+    four times the delay, whatever the machine."""
     command = [str(bin_folder / "quipu-bench-links"), "--json", "--model", str(weights)]
     command += ["--delays", ",".join(map(str, delays)), "--max-tokens", str(decode)]
     command += ["--rounds", str(rounds)] + ([] if failover else ["--without-failover"])
-    limit = 2 * SAMPLE_SECONDS
+    limit = limit or (1 + rounds) * SAMPLE_SECONDS
     return last_object(output_of(command, env=environment(1, bin_folder), timeout=limit))
 
 
-def order(bench_program, home, seconds):
+def order(bench_program, home, seconds, limit=None):
     """What the order of sums costs, by the Criterion bench `matrix`: (time in order / time in the fastest
     other order) - 1 of each of its groups. Each case is measured for so many seconds."""
     command = [str(bench_program), "--bench", "order/", "--warm-up-time", str(seconds / 2)]
     command += ["--measurement-time", str(seconds)]
-    text = output_of(command, env={**os.environ, "CRITERION_HOME": str(home)})
+    text = output_of(command, limit or SAMPLE_SECONDS, env={**os.environ, "CRITERION_HOME": str(home)})
     return cost_of_order(text)
 
 

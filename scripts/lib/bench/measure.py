@@ -19,7 +19,7 @@ from statistics import mean
 import contenders
 import figures
 import plot
-from contenders import output_of
+from contenders import end_on_signals, output_of
 from report import publish, table
 
 DECODE = 128
@@ -387,9 +387,11 @@ def main():
             args.bin,
             args.weights,
             delays,
-            24 if args.quick else 64,
+            16 if args.quick else 64,
             1 if args.quick else args.rounds,
             failover=not args.quick,
+            # With a budget most of it is the rounds'.
+            limit=args.budget and args.budget / 3,
         ),
     )
     if args.matrix_bench:
@@ -398,7 +400,12 @@ def main():
         results["order_cost"] = once(
             results,
             "reproducible_cost",
-            lambda: contenders.order(args.matrix_bench, home, 0.5 if args.quick else 2),
+            lambda: contenders.order(
+                args.matrix_bench,
+                home,
+                0.5 if args.quick else 2,
+                limit=args.budget and args.budget / 6,
+            ),
         )
     longest = 0.0
     for number in range(args.rounds):
@@ -439,6 +446,7 @@ def main():
 
 
 if __name__ == "__main__":
+    end_on_signals()
     try:
         main()
     except RuntimeError as error:

@@ -7,6 +7,7 @@ one JSON object: greedy decoding behind one prompt, and the time to the first to
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,13 @@ import threading
 import time
 from pathlib import Path
 
+from contenders import end_on_signals
+
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 180
 ASK_SECONDS = 300
+# For the client and then for the servers to end; who interrupts this script waits for ten seconds.
+END_SECONDS = 3
 
 
 class Server:
@@ -67,22 +72,21 @@ class Server:
     def told(self):
         return "".join(line for line in self.lines[-30:] if line)
 
-    def end(self):
-        end_group(self.process)
 
-
-def end_group(process):
-    """Ends a process and those that it started, which share its group."""
-    for signal, patience in [(15, 5), (9, None)]:
-        try:
-            os.killpg(process.pid, signal)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
+def end_groups(processes):
+    """Ends processes and those that they started, which share their groups, all at once."""
+    for number, patience in [(signal.SIGTERM, END_SECONDS), (signal.SIGKILL, None)]:
+        for process in processes:
+            try:
+                os.killpg(process.pid, number)
+            except ProcessLookupError:
+                pass
+        limit = time.monotonic() + (patience or 0)
+        for process in processes:
+            try:
+                process.wait(patience and max(0.0, limit - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
 
 
 def serve(job, folder):
@@ -111,8 +115,7 @@ def serve(job, folder):
 
 
 def end(servers):
-    for server in servers:
-        server.end()
+    end_groups([server.process for server in servers])
 
 
 def measure(job):
@@ -171,7 +174,7 @@ def ask(job):
             text=True,
             start_new_session=True,
         )
-        watch = threading.Timer(ASK_SECONDS, end_group, [asking])
+        watch = threading.Timer(ASK_SECONDS, end_groups, [[asking]])
         watch.start()
         try:
             asking.stdin.write(json.dumps(job))
@@ -179,7 +182,7 @@ def ask(job):
             line = asking.stdout.readline()
         finally:
             watch.cancel()
-            end_group(asking)
+            end_groups([asking])
         if not line:
             told.seek(0)
             raise RuntimeError(f"the client ended:\n{told.read()[-4000:]}")
@@ -187,6 +190,8 @@ def ask(job):
 
 
 def main():
+    # The servers have groups of their own: nobody else ends them.
+    end_on_signals()
     job = json.load(sys.stdin)
     # Nobody's cache of other swarms, nor a folder that a later run finds.
     with tempfile.TemporaryDirectory() as folder:
