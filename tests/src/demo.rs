@@ -248,6 +248,15 @@ impl std::fmt::Debug for Consumer {
 impl Consumer {
     /// The development account `//Consumer`, joined to the network's swarm.
     pub async fn connect(net: &Localnet, model: &std::path::Path) -> Result<Self> {
+        Self::connect_with(net, model, ClientOptions::default()).await
+    }
+
+    /// As [`Consumer::connect`], with other options than the usual ones.
+    pub async fn connect_with(
+        net: &Localnet,
+        model: &std::path::Path,
+        options: ClientOptions,
+    ) -> Result<Self> {
         let chain = Arc::new(net.chain.clone());
         let key = quipu_network::Keypair::generate_ed25519();
         let mut config = NetworkConfig::new(key, Role::Client, chain.genesis());
@@ -260,7 +269,6 @@ impl Consumer {
         let ends = tokio::task::spawn_blocking(move || EngineEnds::load(&model)).await??;
         let signer = Keypair::from_uri("//Consumer")?;
         let account = signer.public();
-        let options = ClientOptions::default();
         let client = Client::new(
             chain,
             Arc::new(network),

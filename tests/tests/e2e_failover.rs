@@ -2,14 +2,15 @@
 //! same and nobody is paid twice.
 
 use anyhow::{ensure, Context, Result};
-use quipu_client::{Event, Generation, Prompt, Request, SamplingOptions};
-use quipu_primitives::{cost, views::SessionStatus};
+use futures::future::try_join_all;
+use quipu_client::{ClientOptions, Event, Generation, Prompt, Request, SamplingOptions};
+use quipu_primitives::{cost, views::SessionStatus, Kernel};
 use quipu_tests::{
     demo::{closing_block, Consumer},
-    localnet::{model_folder, Localnet, Programs},
+    localnet::{model_folder, Localnet, Programs, Server},
 };
 use quipu_worker_core::ports::Chain;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 const SPANS: [&str; 3] = ["0:10", "10:20", "20:30"];
 
@@ -128,49 +129,90 @@ async fn check_payment(net: &Localnet, generation: &Generation) -> Result<()> {
     Ok(())
 }
 
+/// Asks again, and kills the server of `span` at the `k`-th token: the answer is the same.
+async fn disturb(
+    net: &Localnet,
+    consumer: &Consumer,
+    subnet: u32,
+    undisturbed: &Generation,
+    (span, k): (&str, usize),
+) -> Result<u32> {
+    let (disturbed, killed) = ask(net, consumer, subnet, Some((span, k))).await?;
+    let killed = killed.context("nobody was killed")?;
+    assert_eq!(
+        disturbed.tokens, undisturbed.tokens,
+        "span {span} killed at token {k}"
+    );
+    assert_eq!(disturbed.text, undisturbed.text);
+    assert!(
+        disturbed
+            .failovers
+            .iter()
+            .any(|report| report.failed == killed),
+        "the death of node {killed} went unnoticed: {:?}",
+        disturbed.failovers
+    );
+    check_payment(net, &disturbed).await?;
+    Ok(killed)
+}
+
+/// An answer to which nothing happens.
+async fn undisturbed(net: &Localnet, consumer: &Consumer, subnet: u32) -> Result<Generation> {
+    let (generation, _) = ask(net, consumer, subnet, None).await?;
+    check_payment(net, &generation).await?;
+    assert!(generation.failovers.is_empty());
+    assert_eq!(
+        generation.tokens.len(),
+        24,
+        "the answer is long enough to be disturbed"
+    );
+    Ok(generation)
+}
+
+/// A subnet whose profile promises no bits, with a second server for the middle span. Its servers
+/// belong to the same accounts as the first ones of the network.
+async fn inexact(net: &mut Localnet, model: &Path) -> Result<u32> {
+    let subnet = net.register_model_with(model, Kernel::FlexF32).await?;
+    let spans = [SPANS[0], SPANS[1], SPANS[2], SPANS[1]];
+    let servers: Vec<Server> = (0..spans.len())
+        .map(|index| Server::new(&net.folder, subnet, index))
+        .collect::<Result<_>>()?;
+    let register = servers
+        .iter()
+        .map(|server| net.register_server(subnet, server));
+    let nodes = try_join_all(register).await?;
+    for ((server, node), span) in servers.into_iter().zip(nodes).zip(spans) {
+        net.start_worker(subnet, model, server, node, span).await?;
+    }
+    net.all_serve(subnet).await?;
+    Ok(subnet)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_any_server_at_any_token_changes_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let model = model_folder()?;
     let mut net = Localnet::start(Programs::find()?, folder.path(), 1).await?;
-    let subnet = net.register_model(&model).await?;
-    let twice: Vec<String> = SPANS
-        .iter()
-        .chain(&SPANS)
-        .map(|span| (*span).to_owned())
-        .collect();
-    net.serve(subnet, &model, &twice).await?;
-    let consumer = Consumer::connect(&net, &model).await?;
-
-    let (undisturbed, _) = ask(&net, &consumer, subnet, None).await?;
-    check_payment(&net, &undisturbed).await?;
-    assert!(undisturbed.failovers.is_empty());
-    assert_eq!(
-        undisturbed.tokens.len(),
-        24,
-        "the answer is long enough to be disturbed"
-    );
+    let exact = net.register_model(&model).await?;
+    let spans = [SPANS[0], SPANS[1], SPANS[2], SPANS[0], SPANS[2]].map(str::to_owned);
+    net.serve(exact, &model, &spans).await?;
+    let inexact = inexact(&mut net, &model).await?;
+    // Each token takes a step of its own, so that the one after a kill meets the dead server.
+    let options = ClientOptions {
+        draft: 0,
+        ..ClientOptions::default()
+    };
+    let consumer = Consumer::connect_with(&net, &model, options).await?;
 
     // First, middle and last span; early, in the middle, and behind a receipt's boundary.
+    let undisturbed_exact = undisturbed(&net, &consumer, exact).await?;
     let mut dead = BTreeSet::new();
-    for (span, k) in [("10:20", 1), ("0:10", 9), ("20:30", 20)] {
-        let (disturbed, killed) = ask(&net, &consumer, subnet, Some((span, k))).await?;
-        let killed = killed.context("nobody was killed")?;
+    for victim in [("0:10", 1), ("20:30", 20)] {
+        let killed = disturb(&net, &consumer, exact, &undisturbed_exact, victim).await?;
         assert!(dead.insert(killed), "a dead server was chosen");
-        assert_eq!(
-            disturbed.tokens, undisturbed.tokens,
-            "span {span} killed at token {k}"
-        );
-        assert_eq!(disturbed.text, undisturbed.text);
-        assert!(
-            disturbed
-                .failovers
-                .iter()
-                .any(|report| report.failed == killed),
-            "the death of node {killed} went unnoticed: {:?}",
-            disturbed.failovers
-        );
-        check_payment(&net, &disturbed).await?;
     }
+    let undisturbed_inexact = undisturbed(&net, &consumer, inexact).await?;
+    let victim = ("10:20", 9);
+    disturb(&net, &consumer, inexact, &undisturbed_inexact, victim).await?;
     Ok(())
 }
