@@ -83,6 +83,13 @@ pub enum ClientError {
     /// Servers changed spans or prices while the session was opened.
     #[error("servers of subnet {0} changed while the session was opened; try again")]
     RosterChanged(SubnetId),
+    /// The block that opened the session was replaced, and its id is another session's now. Ours
+    /// may be open under an id that we do not know; nothing is paid from it.
+    #[error(
+        "the block that opened session {0} was replaced, and the id is another session's now; try \
+             again: the deposit comes back when what was opened expires"
+    )]
+    Replaced(SessionId),
     /// The caps can't be written.
     #[error("what the servers ask is beyond any deposit; choose a cheaper route")]
     PriceOverflow,
@@ -323,7 +330,8 @@ impl Classified for ClientError {
             | ClientError::UnknownSession(_) => Fault::Caller,
             ClientError::Inactive { .. }
             | ClientError::NoRoute { .. }
-            | ClientError::RosterChanged(_) => Fault::Environment,
+            | ClientError::RosterChanged(_)
+            | ClientError::Replaced(_) => Fault::Environment,
             ClientError::Interrupted { reason, .. } => match reason {
                 Broken::NoServerLeft { .. } | Broken::Unreliable { .. } => Fault::Peer,
                 Broken::Ends(error) => error.fault(),

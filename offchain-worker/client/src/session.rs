@@ -213,13 +213,18 @@ impl Client {
         // From here on the session can be settled, whatever happens.
         let genesis = self.chain.genesis();
         let empty = Ledger::new(genesis, id, key(), BTreeMap::new());
-        let ledger = self
-            .open
-            .lock()
-            .entry(id)
-            .or_insert(Arc::new(Mutex::new(empty)))
-            .clone();
+        let ledger = Arc::new(Mutex::new(empty));
+        self.open.lock().entry(id).or_insert_with(|| ledger.clone());
         let info = self.await_session(id).await?;
+        if (info.consumer, info.session_key) != (self.signer.public(), key().public()) {
+            let mut open = self.open.lock();
+            if open.get(&id).is_some_and(|held| Arc::ptr_eq(held, &ledger)) {
+                open.remove(&id);
+            }
+            return Err(ClientError::Replaced(id));
+        }
+        // It is ours, whoever was told the same id by a block that was replaced.
+        self.open.lock().insert(id, ledger.clone());
         let accounts = info
             .servers
             .iter()

@@ -34,6 +34,8 @@ pub struct State {
     pub break_settlement: Option<bool>,
     /// Raises every price in the moment a session opens.
     pub raise_prices: bool,
+    /// Replaces the block of the next opening by one in which another's session has its id.
+    pub replace_opening: Option<AccountBytes>,
 }
 
 pub struct FakeChain(pub Mutex<State>);
@@ -97,6 +99,7 @@ impl FakeChain {
             calls: Vec::new(),
             break_settlement: None,
             raise_prices: false,
+            replace_opening: None,
         }))
     }
 
@@ -154,6 +157,10 @@ impl State {
             .checked_sub(deposit)
             .ok_or_else(|| refused("FundsUnavailable"))?;
         let id = self.sessions.len() as SessionId + 100;
+        let (consumer, session_key) = match self.replace_opening.take() {
+            Some(other) => (other, [0xee; 32]),
+            None => (consumer, session_key),
+        };
         let session = SessionInfo {
             id,
             subnet,

@@ -19,7 +19,7 @@ use quipu_primitives::{
 };
 use quipu_worker_core::{
     ports::{JobError, JobRunner},
-    Classified, Fault as Whose,
+    Classified, Fault as Whose, Signer,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -304,6 +304,29 @@ async fn prices_that_rise_at_the_last_moment_cost_nothing() {
     assert_eq!(world.chain.only_session().status, SessionStatus::Settling);
     assert!(world.paid().is_empty());
     assert!(world.client.unsettled().is_empty());
+}
+
+#[tokio::test]
+async fn an_id_that_became_anothers_session_is_left_alone() {
+    // Another consumer's session, and another one of the same consumer.
+    let same = thirds().build().client.signer.public();
+    for other in [[0xdd; 32], same] {
+        let world = thirds().build();
+        world.chain.0.lock().replace_opening = Some(other);
+        let error = world.generate(&prompt(1, 10), 3).await.unwrap_err();
+        let id = world.chain.only_session().id;
+        assert!(
+            matches!(error, ClientError::Replaced(replaced) if replaced == id),
+            "{error}"
+        );
+        assert_eq!(error.fault(), Whose::Environment);
+        assert_eq!(world.chain.only_session().status, SessionStatus::Open);
+        assert_eq!(world.chain.0.lock().calls.len(), 1);
+        assert!(world.client.unsettled().is_empty());
+        assert!(world.paid().is_empty());
+        let generation = world.generate(&prompt(1, 10), 3).await.unwrap();
+        assert_eq!(generation.tokens, greedy(&prompt(1, 10), 3));
+    }
 }
 
 #[tokio::test]
