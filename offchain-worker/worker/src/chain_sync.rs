@@ -111,7 +111,9 @@ impl ChainSync {
                 if self.behind.roster {
                     self.read_roster().await;
                 }
-                self.reached(number);
+                if !self.behind.roster {
+                    self.reached(number);
+                }
                 if self.behind.jobs && self.jobs.capacity() > 0 {
                     self.read_jobs().await;
                 }
