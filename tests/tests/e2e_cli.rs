@@ -15,6 +15,8 @@ use std::{path::Path, time::Duration};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 const PROMPT: &str = "What is the capital of France?";
+/// What has a long answer, of hundreds of bytes.
+const LONG_PROMPT: &str = "Tell me a long story about a knotted string.";
 /// The likeliest answer.
 const ANSWER: &str = "The capital of France is Paris.";
 /// What each of the two servers serves.
@@ -33,7 +35,7 @@ impl Swarm {
     /// `quipu COMMAND` with what it needs to ask, and further arguments.
     fn ask<'a>(&'a self, command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let whom = ["--subnet", &self.subnet, "--model", &self.model];
-        let through = ["--bootstrap", &self.bootstrap, "--max-tokens", "32"];
+        let through = ["--bootstrap", &self.bootstrap, "--max-tokens", "128"];
         let consumer = ["--key", "//Consumer", command];
         [&consumer[..], &whom, &through, more].concat()
     }
@@ -172,31 +174,42 @@ fn refs(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
 
-/// The answer is the known one, comes in parts, and is paid.
-async fn generate(swarm: &Swarm, nodes: &[u32]) -> Result<()> {
+/// Asks, and gives the answer, how much of it came at first, and what was said beside it.
+async fn streamed(swarm: &Swarm, prompt: &str) -> Result<(String, usize, String)> {
     let mut child = swarm
         .quipu
-        .start(&swarm.ask("generate", &["--prompt", PROMPT]))?;
+        .start(&swarm.ask("generate", &["--prompt", prompt]))?;
     drop(child.stdin.take());
     let mut out = child.stdout.take().context("a pipe")?;
     let mut err = child.stderr.take().context("a pipe")?;
     let mut aside = String::new();
     let reading = async {
-        let mut first = vec![0; 2 * ANSWER.len()];
+        // More than any answer.
+        let mut first = vec![0; 1 << 16];
         let length = out.read(&mut first).await?;
-        let mut answer = String::from_utf8(first[..length].to_vec())?;
-        out.read_to_string(&mut answer).await?;
-        Ok::<_, anyhow::Error>((length, answer))
+        first.truncate(length);
+        out.read_to_end(&mut first).await?;
+        Ok::<_, anyhow::Error>((String::from_utf8(first)?, length))
     };
     let (read, aside_read) = tokio::join!(reading, err.read_to_string(&mut aside));
     aside_read?;
-    let (first, answer) = read?;
+    let (answer, first) = read?;
     assert!(child.wait().await?.success(), "{aside}");
-    assert_eq!(answer, format!("{ANSWER}\n"), "{aside}");
+    Ok((answer, first, aside))
+}
+
+/// A long answer comes in parts; a short one is the known one, and is paid.
+async fn generate(swarm: &Swarm, nodes: &[u32]) -> Result<()> {
+    let (long, first, aside) = streamed(swarm, LONG_PROMPT).await?;
+    assert!(long.len() > 200, "{long}: {aside}");
+    // The last byte is a line's end that follows the settlement.
     assert!(
-        (1..ANSWER.len()).contains(&first),
-        "the first {first} bytes came at once"
+        (1..long.len() - 1).contains(&first),
+        "the first {first} of {} bytes came at once: {aside}",
+        long.len()
     );
+    let (answer, _, aside) = streamed(swarm, PROMPT).await?;
+    assert_eq!(answer, format!("{ANSWER}\n"), "{aside}");
 
     let session = aside
         .lines()
