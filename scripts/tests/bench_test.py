@@ -150,6 +150,11 @@ class Figures(unittest.TestCase):
         self.assertIsNone(figures.latency_bound({"links": LINKS["links"][:2]}))
         self.assertIsNone(figures.latency_bound(None))
 
+    def test_the_memory_of_a_worker_is_that_of_the_worst_variant(self):
+        middle = {f"swarm3/{at}": {"worker_rss_ratio": ratio} for at, ratio in [(1, 1.1), (2, 1.4)]}
+        self.assertEqual(figures.worker_memory({**middle, "exact/1": {}}), 1.4)
+        self.assertIsNone(figures.worker_memory({}))
+
     def test_common_prefixes(self):
         self.assertEqual(figures.common_prefix([1, 2, 3], [1, 2, 4]), 2)
         self.assertEqual(figures.common_prefix([1, 2], [1, 2, 4]), 2)
@@ -347,6 +352,24 @@ output_of(["bash", "-c", "echo $$ >&$0; exec sleep 600", sys.argv[1]], pass_fds=
         self.assertEqual(measured.failures, {"petals/1": "out of memory"})
         with self.assertRaises(RuntimeError):
             measured.take("exact/1", fail)
+
+    def test_everybody_decodes_as_many_tokens(self):
+        asked = []
+
+        def run(which, steps):
+            asked.append(steps)
+            ids = {"token_ids": [1] * steps, "prompt_token_ids": [1]}
+            return {**ids, "decode_seconds": 1.0, "prefill_seconds": 1.0, "load_seconds": 1.0}
+
+        measured = measure.Round(argparse.Namespace(steps=64))
+        self.assertEqual(measured.both(run)[0]["decode"], 64.0)
+        self.assertEqual(asked, [64, 0])
+
+    def test_of_programs_given_no_state_is_named(self):
+        args = argparse.Namespace(bin=Path("debug"), weights=Path("a.gguf"), llamacpp=False)
+        args.torch = args.petals = None
+        args.given = True
+        self.assertEqual(measure.versions(args), {"quipu": "programs given", "weights": "a.gguf"})
 
     def test_lists_are_of_positive_numbers(self):
         self.assertEqual(measure.counts("1,2"), [1, 2])

@@ -95,11 +95,11 @@ def ratios(rounds, middle):
 
 
 def worker_memory(middle):
-    """Of the worst worker: resident bytes over weights and configured cache; the least over variants."""
+    """Of the worst worker: resident bytes over weights and configured cache, in the worst variant."""
     values = [
         figures["worker_rss_ratio"] for figures in middle.values() if "worker_rss_ratio" in figures
     ]
-    return min(values, default=None)
+    return max(values, default=None)
 
 
 def latency_bound(links):

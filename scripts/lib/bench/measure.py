@@ -112,7 +112,7 @@ class Round:
 
     def both(self, run):
         """Rates and tokens of a run(prompt or tokens, steps) for the two prompts."""
-        decoding = run(0, DECODE)
+        decoding = run(0, self.args.steps)
         return rates(decoding, run(1, 0)), decoding["token_ids"]
 
     def at(self, threads):
@@ -197,7 +197,7 @@ class Round:
     def petals(self, threads):
         ids = self.args.prompt_ids
         job = {"model": str(self.args.hf), "blocks": self.args.blocks, "threads": threads}
-        job |= {"tokens": ids[0], "prompt": ids[1], "decode": DECODE // 2}
+        job |= {"tokens": ids[0], "prompt": ids[1], "decode": self.args.steps}
         report = contenders.python_job(self.args.petals, "petals_swarm.py", job)
         sample = {
             "decode": report["decoded"] / report["decode_seconds"],
@@ -240,15 +240,19 @@ def machine():
 
 
 def versions(args):
-    lock = ROOT / "Cargo.lock"
-    changed = optional(["git", "status", "--porcelain", "--untracked-files=no"])
-    found = {
-        "quipu": optional(["git", "rev-parse", "--short", "HEAD"]) + (" (changed)" if changed else ""),
-        "rustc": optional(["rustc", "--version"]).removeprefix("rustc "),
-        "burn": field(lock, r'^name = "burn"\nversion = "(.*)"'),
-        "programs": args.bin.name,
-        "weights": args.weights.name,
-    }
+    if args.given:
+        # Nobody knows what they were built of.
+        found = {"quipu": "programs given"}
+    else:
+        changed = optional(["git", "status", "--porcelain", "--untracked-files=no"])
+        head = optional(["git", "rev-parse", "--short", "HEAD"])
+        found = {
+            "quipu": head + (" (changed)" if changed else ""),
+            "rustc": optional(["rustc", "--version"]).removeprefix("rustc "),
+            "burn": field(ROOT / "Cargo.lock", r'^name = "burn"\nversion = "(.*)"'),
+            "programs": args.bin.name,
+        }
+    found["weights"] = args.weights.name
     if args.llamacpp:
         found["llama-cpp-python"] = importlib.metadata.version("llama-cpp-python")
         report = contenders.python_job(sys.executable, "llamacpp.py", {"system": True})
@@ -271,6 +275,7 @@ def counts(text):
 def options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", type=Path, required=True)
+    parser.add_argument("--given", action="store_true", help="the programs may be of another state")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--command", default="scripts/bench")
@@ -291,7 +296,7 @@ def options():
     if (args.torch or args.petals) and not args.hf:
         parser.error("--torch and --petals need --hf")
     args.sessions = args.sessions or ([1, 8] if args.quick else [1, 2, 4, 8, 16])
-    # Tokens of each of several sessions.
+    # Tokens that everybody decodes, alone or in one of several sessions.
     args.steps = DECODE // 2 if args.quick else DECODE
     return args
 
@@ -371,7 +376,7 @@ def main():
         "prompts": {
             "decode_prompt_tokens": len(args.prompt_ids[0]),
             "prefill_prompt_tokens": len(args.prompt_ids[1]),
-            "decode_tokens": DECODE,
+            "decode_tokens": args.steps,
             "session_tokens": args.steps,
         },
         "load_average_before": os.getloadavg()[0],
