@@ -154,10 +154,13 @@ fn memory_for_half(model: &Path, positions: u64) -> Result<String> {
     const RESERVE: u64 = 256 << 20;
     let model = Model::open(model)?;
     let config = model.config();
-    let block = config.block_parameters() * size_of::<f32>();
+    // The reproducible kernels keep weights as they are stored.
+    let stored = (0..config.blocks).map(|block| model.stored_block_bytes(block));
+    let block = stored.collect::<Result<Vec<u64>, _>>()?.into_iter().max();
+    let block = block.context("a model without blocks")?;
     let cache = config.kv_bytes_per_token_and_block() as u64 * positions;
     let half = config.blocks as u64 / 2 + 2;
-    Ok((RESERVE + half * (block as u64 + cache)).to_string())
+    Ok((RESERVE + half * (block + cache)).to_string())
 }
 
 /// Asks until the servers have heard of each other.
