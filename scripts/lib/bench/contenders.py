@@ -21,16 +21,29 @@ def output_of(command, timeout=SAMPLE_SECONDS, **options):
     given = options.pop("input", None)
     stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, start_new_session=True, **options
-    ) as process:
-        try:
-            out, told = process.communicate(given, timeout)
-        except BaseException as error:
+    process = None
+    try:
+        with signals_held():
+            process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+                start_new_session=True,
+                **options,
+            )
+        out, told = process.communicate(given, timeout)
+    except BaseException as error:
+        if process:
             end_group(process)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise RuntimeError(f"{command[0]} took more than {timeout:.3g} s") from None
-            raise
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise RuntimeError(f"{command[0]} took more than {timeout:.3g} s") from None
+        raise
+    finally:
+        for end in (process.stdin, process.stdout, process.stderr) if process else ():
+            if end:
+                end.close()
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} gave {process.returncode}:\n{told[-4000:]}")
     return out.strip()
@@ -49,6 +62,21 @@ def end_group(process):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def signals_held():
+    """Signals that come within are answered at its end: nothing is started that nobody knows of."""
+    came, usual = [], {}
+    for each in (signal.SIGINT, signal.SIGTERM):
+        usual[each] = signal.signal(each, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for each, handler in usual.items():
+            signal.signal(each, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def end_on_signals():
