@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -340,8 +341,14 @@ output_of(["bash", "-c", "echo $$ >&$0; exec sleep 600", sys.argv[1]], pass_fds=
         self.assertEqual(limits, [1800, 5400, 100])
 
     def assert_ended(self, process):
-        state = Path(f"/proc/{process}/stat")
-        self.assertTrue(not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX")
+        """Who was killed takes a moment to end."""
+        try:
+            handle = os.pidfd_open(process)
+        except ProcessLookupError:
+            return
+        ended, _, _ = select.select([handle], [], [], 10)
+        os.close(handle)
+        self.assertTrue(ended)
 
     def test_an_optional_contender_may_fail_and_ours_may_not(self):
         def fail():
