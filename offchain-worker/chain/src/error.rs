@@ -51,13 +51,16 @@ pub(crate) fn is_disconnection(error: &Error) -> bool {
     }
 }
 
+/// The pool's answer to an extrinsic that it held until a moment ago, such as one of a block.
+const TEMPORARILY_BANNED: i32 = 1012;
 /// The pool's answer to an extrinsic that it holds already.
 const ALREADY_IMPORTED: i32 = 1013;
 
-/// Does the node's pool hold the extrinsic already, from an earlier sending?
+/// Does the node's pool know the extrinsic already, from an earlier sending?
 pub(crate) fn is_pooled(error: &Error) -> bool {
     use subxt::ext::subxt_rpcs::Error as Client;
-    matches!(error, Error::Rpc(RpcError::ClientError(Client::User(user))) if user.code == ALREADY_IMPORTED)
+    let known = [TEMPORARILY_BANNED, ALREADY_IMPORTED];
+    matches!(error, Error::Rpc(RpcError::ClientError(Client::User(user))) if known.contains(&user.code))
 }
 
 /// How long a read waits for a broken connection to be repaired.
@@ -78,6 +81,26 @@ where
                 tokio::time::sleep(RETRY).await;
             }
             answered => return answered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use subxt::ext::subxt_rpcs::{Error as Client, UserError};
+
+    #[test]
+    fn what_the_pool_knows_already_is_told_from_what_it_refuses() {
+        for (code, pooled) in [(1010, false), (1012, true), (1013, true), (1014, false)] {
+            let error = Error::Rpc(RpcError::ClientError(Client::User(UserError {
+                code,
+                message: "no".into(),
+                data: None,
+            })));
+            assert_eq!(is_pooled(&error), pooled, "{code}");
+            assert!(!is_disconnection(&error));
+            assert!(matches!(chain_error(error), ChainError::Refused(_)));
         }
     }
 }

@@ -23,7 +23,7 @@ use subxt::{
 use tracing::{debug, warn};
 
 /// Blocks for which a signed extrinsic may be included.
-const MORTALITY: u64 = 64;
+const MORTALITY: u32 = 64;
 
 /// A call of any pallet.
 type AnyCall = Box<dyn Payload + Send + Sync>;
@@ -169,7 +169,7 @@ async fn sign(
         .map_err(|error| chain_error(error.into()))?;
     let params = DefaultExtrinsicParamsBuilder::<PolkadotConfig>::new()
         .nonce(nonce)
-        .mortal(MORTALITY);
+        .mortal(MORTALITY.into());
     let mut partial = chain
         .client
         .tx()
@@ -227,6 +227,8 @@ struct Signed {
     transaction: Transaction,
     /// The final block when it was signed: it is in none up to there.
     since: u32,
+    /// Once this block is final, it comes into no later one.
+    until: u32,
 }
 
 impl Signed {
@@ -235,12 +237,22 @@ impl Signed {
         let since = chain.finalized().await?;
         // Nothing was sent yet, so that this may be repeated.
         let transaction = read(|| sign(chain, signer, &call)).await?;
-        Ok(Signed { transaction, since })
+        // It was signed on a final block, which is not later than this one.
+        let until = chain.finalized().await?.saturating_add(MORTALITY);
+        Ok(Signed {
+            transaction,
+            since,
+            until,
+        })
     }
 
-    /// Sends it until it is in a block of the best chain.
+    /// Sends it until it is in a block of the best chain, or can't come into one any more.
     async fn bring(&self, chain: &SubxtChain) -> Result<H256, ChainError> {
-        let Signed { transaction, since } = self;
+        let Signed {
+            transaction,
+            since,
+            until,
+        } = self;
         loop {
             match watch(transaction).await {
                 Ok(block) => return Ok(block),
@@ -254,8 +266,11 @@ impl Signed {
                 Err(Lost::Sight(error)) => {
                     warn!(%error, "lost sight of an extrinsic; looking for it");
                     tokio::time::sleep(RETRY).await;
+                    // Asked first, so that what is found nowhere then came into no block.
+                    let over = matches!(chain.finalized().await, Ok(last) if last >= *until);
                     match find(chain, *since, transaction).await {
                         Ok(Some(block)) => return Ok(block),
+                        Ok(None) if over => return Err(chain_error(error)),
                         Ok(None) => debug!("it is in no block; sending the same bytes again"),
                         Err(ChainError::Unreachable(_)) => {}
                         Err(error) => return Err(error),
@@ -270,7 +285,8 @@ impl Signed {
 enum Lost {
     /// The node does not want it.
     Refused(ChainError),
-    /// The connection broke, or an earlier sending waits in the pool: it may be in a block by now.
+    /// The connection broke, or the pool knows it from an earlier sending: it may be in a block by
+    /// now.
     Sight(subxt::Error),
 }
 
