@@ -298,12 +298,14 @@ order/9x9/partial sums: 4
         with tempfile.TemporaryDirectory() as folder:
             done = Path(folder) / "done"
             script = f"trap 'echo cleaned >{done}; exit 3' INT; echo ready; read -r"
-            process = subprocess.Popen(
-                ["bash", "-c", script],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-            )
+            # What is ignored here, as behind a background shell, a program could not trap.
+            with contenders.signals_held():
+                process = subprocess.Popen(
+                    ["bash", "-c", script],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,
+                )
             with process:
                 process.stdout.readline()
                 contenders.end_group(process)
