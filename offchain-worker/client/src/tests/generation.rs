@@ -19,7 +19,7 @@ use quipu_primitives::{
 };
 use quipu_worker_core::{
     ports::{JobError, JobRunner},
-    Classified, Fault as Whose, Signer,
+    Classified, Fault as Whose,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
