@@ -64,7 +64,8 @@ pub struct Timing {
     pub decode_rate: f64,
 }
 
-/// Where a session was settled.
+/// Where a session was settled: in a block of the best chain as it was seen then, which another one
+/// may replace before it is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// Number of the block.
