@@ -1,7 +1,7 @@
 //! What slow links cost: three local workers behind emulated links, plain decoding and guessing
 //! ahead, against the bound that latency sets; and how long an answer stands still when a server goes.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use clap::Parser;
 use quipu_chain::Keypair;
 use quipu_client::{
@@ -9,13 +9,13 @@ use quipu_client::{
 };
 use quipu_engine::Model;
 use quipu_network::{Network, NetworkConfig, NetworkMetrics, NoKeys, Role};
-use quipu_primitives::{money::QPU, Kernel, Manifest};
+use quipu_primitives::money::QPU;
 use quipu_tests::{
     links::Link,
     localnet::{model_folder, Localnet, Programs},
 };
 use quipu_worker_core::{
-    ports::{Call, Chain, ChainEvent},
+    ports::{Call, Chain},
     Signer,
 };
 use serde_json::{json, Value};
@@ -96,7 +96,7 @@ async fn run(options: &Options) -> Result<Value> {
     let path = options.model.clone().map_or_else(model_folder, Ok)?;
     let mut net = Localnet::start(Programs::find()?, folder.path(), 1).await?;
     let model = Arc::new(Model::open(&path)?);
-    let subnet = register(&net, model.clone()).await?;
+    let subnet = net.register_model(&path).await?;
     let blocks = model.config().blocks;
     let cut = |part: usize| blocks * part / 3;
     let mut spans: Vec<String> = (0..3)
@@ -342,30 +342,6 @@ async fn endow(net: &Localnet, servers: usize) -> Result<()> {
         Some(number) => net.finalized(number).await,
         None => Ok(()),
     }
-}
-
-/// Registers the model for the reproducible kernels alone.
-async fn register(net: &Localnet, model: Arc<Model>) -> Result<u32> {
-    let manifest = move || -> Result<Manifest> {
-        let mut manifest = model.manifest(|| ())?;
-        let name = b"bench".to_vec().try_into();
-        manifest.name = name.map_err(|_| anyhow::anyhow!("the name is too long"))?;
-        manifest.profiles = Default::default();
-        let profile = model.profile(Kernel::ReproducibleV1)?;
-        let pushed = manifest.profiles.try_push(profile);
-        ensure!(pushed.is_ok(), "a manifest has room for a profile");
-        Ok(manifest)
-    };
-    let manifest = tokio::task::spawn_blocking(manifest).await??;
-    let creator = Keypair::from_uri("//Creator")?;
-    let call = Call::RegisterSubnet(Box::new(manifest));
-    let included = net.chain.submit(&creator, call).await?;
-    net.finalized(included.number).await?;
-    let subnet = included.events.iter().find_map(|event| match event {
-        ChainEvent::SubnetRegistered { subnet } => Some(*subnet),
-        _ => None,
-    });
-    subnet.context("the chain named no new subnet")
 }
 
 /// The figures for people.

@@ -10,12 +10,12 @@ use quipu_client::{
 };
 use quipu_engine::{exact::PAGE_POSITIONS, Model};
 use quipu_network::{Network, NetworkConfig, NetworkMetrics, NoKeys, Role};
-use quipu_primitives::{views::SessionStatus, BoundedBytes, Kernel, Manifest};
+use quipu_primitives::{views::SessionStatus, Kernel};
 use quipu_tests::{
     demo::closing_block,
     localnet::{Localnet, Programs},
 };
-use quipu_worker_core::ports::{Call, Chain, ChainEvent};
+use quipu_worker_core::ports::Chain;
 use serde_json::{json, Value};
 use std::{
     collections::BTreeMap,
@@ -72,7 +72,9 @@ pub async fn run(options: Options) -> Result<Value> {
     programs.worker = with_options(&programs.worker, folder.path(), &options)?;
     let mut net = Localnet::start(programs, folder.path(), 1).await?;
     let model = Arc::new(Model::open(&path)?);
-    let subnet = register(&net, model.clone(), options.kernel.into()).await?;
+    let subnet = net
+        .register_model_with(&path, options.kernel.into())
+        .await?;
     let blocks = model.config().blocks;
     let spans: Vec<(usize, usize)> = (0..3)
         .map(|part| (blocks * part / 3, blocks * (part + 1) / 3))
@@ -135,31 +137,6 @@ fn with_options(worker: &Path, folder: &Path, options: &Options) -> Result<PathB
     )?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     Ok(script)
-}
-
-/// Registers the model for one family of kernels.
-async fn register(net: &Localnet, model: Arc<Model>, kernel: Kernel) -> Result<u32> {
-    let text = |bytes: &[u8]| BoundedBytes::try_from(bytes.to_vec()).ok();
-    let manifest = move || -> Result<Manifest> {
-        let mut manifest = model.manifest(|| ())?;
-        manifest.name = text(b"bench").context("too long")?;
-        manifest.profiles = Default::default();
-        let profile = model.profile(kernel)?;
-        let pushed = manifest.profiles.try_push(profile);
-        ensure!(pushed.is_ok(), "a manifest has room for a profile");
-        Ok(manifest)
-    };
-    let manifest = tokio::task::spawn_blocking(manifest).await??;
-    let creator = Keypair::from_uri("//Creator")?;
-    let call = Call::RegisterSubnet(Box::new(manifest));
-    let included = net.chain.submit(&creator, call).await?;
-    net.finalized(included.number).await?;
-    let mut events = included.events.iter();
-    let subnet = events.find_map(|event| match event {
-        ChainEvent::SubnetRegistered { subnet } => Some(*subnet),
-        _ => None,
-    });
-    subnet.context("the chain named no new subnet")
 }
 
 /// A client of `//Consumer` that guesses at most `draft` tokens ahead.
