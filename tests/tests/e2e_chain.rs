@@ -2,15 +2,15 @@
 //! event is lost or given twice. A real node behind a proxy that cuts connections.
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
-use quipu_chain::{connect, ConnectOptions, Keypair};
+use futures::{future::try_join_all, StreamExt};
+use quipu_chain::{connect, ConnectOptions, Keypair, SubxtChain};
 use quipu_primitives::money::QPU;
 use quipu_tests::localnet::{Localnet, Programs};
 use quipu_worker_core::{
     ports::{Call, Chain, ChainEvent},
     Signer,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -123,5 +123,38 @@ async fn a_connection_that_breaks_loses_nothing_and_sends_nothing_twice() -> Res
     assert_eq!(fees, net.chain.fees_between(1, last).await?);
     let paid = fees.iter().filter(|fee| fee.who == payer.public());
     assert_eq!(paid.count(), 6, "each transfer is paid for once");
+
+    many_extrinsics_of_one_account_share_a_block(&net, &chain, &proxy).await
+}
+
+/// Also when the connection breaks while all of them are on their way.
+async fn many_extrinsics_of_one_account_share_a_block(
+    net: &Localnet,
+    chain: &SubxtChain,
+    proxy: &Proxy,
+) -> Result<()> {
+    const AT_ONCE: u32 = 16;
+    let payer = Keypair::from_uri("//Server5")?;
+    for cut in [false, true] {
+        let payee = Keypair::from_uri(&format!("//Nobody//{cut}"))?.public();
+        let transfer = |nth: u32| {
+            let amount = QPU << nth;
+            chain.submit(&payer, Call::Transfer { to: payee, amount })
+        };
+        let (included, ()) = tokio::join!(try_join_all((0..AT_ONCE).map(transfer)), async {
+            if cut {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                proxy.cut();
+            }
+        });
+        let included = included?;
+        let sum = QPU * ((1 << AT_ONCE) - 1);
+        assert_eq!(net.chain.free_balance(payee).await?, sum, "cut: {cut}");
+        let blocks: BTreeSet<u32> = included.iter().map(|included| included.number).collect();
+        assert!(
+            cut || blocks.len() < AT_ONCE as usize / 2,
+            "each waited for the block of the one before: {blocks:?}"
+        );
+    }
     Ok(())
 }

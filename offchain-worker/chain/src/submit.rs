@@ -13,24 +13,30 @@ use quipu_worker_core::{
     ports::{Call, Chain, ChainError, Included},
     Signer,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use subxt::{
     config::DefaultExtrinsicParamsBuilder,
     tx::{Payload, SubmittableTransaction, TxStatus},
     utils::{AccountId32, MultiAddress, MultiSignature, Static, H256},
     OnlineClient, PolkadotConfig,
 };
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 /// Blocks for which a signed extrinsic may be included.
 const MORTALITY: u32 = 64;
+/// Longest pause between two looks for an extrinsic that was lost sight of.
+const LONGEST_RETRY: Duration = Duration::from_secs(8);
+/// How long the pool may say nothing about an extrinsic until it is looked for. One that waits for an earlier
+/// one of its account, which the pool has dropped since, would hear nothing for ever.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A call of any pallet.
 type AnyCall = Box<dyn Payload + Send + Sync>;
 type Transaction = SubmittableTransaction<PolkadotConfig, OnlineClient<PolkadotConfig>>;
 
-/// One submission at a time for each account, so that each sees the nonce that the one before it
-/// used.
+/// Extrinsics of one account are signed one after the other, each once the pool has the one before it:
+/// then the node counts that one's nonce as used. None waits for another's block.
 #[derive(Default)]
 pub(crate) struct Nonces(Mutex<HashMap<AccountBytes, Arc<tokio::sync::Mutex<()>>>>);
 
@@ -42,7 +48,7 @@ impl Nonces {
     }
 }
 
-/// The account's turn: given up when dropped.
+/// The account's turn to sign: given up when dropped.
 pub(crate) type Turn = tokio::sync::OwnedMutexGuard<()>;
 
 /// A [`Signer`] as subxt wants it.
@@ -184,10 +190,10 @@ pub(crate) async fn submit(
     chain: &SubxtChain,
     signer: &dyn Signer,
     call: Call,
-    _turn: Turn,
+    turn: Turn,
 ) -> Result<Included, ChainError> {
     let signed = Signed::new(chain, signer, call).await?;
-    let block = signed.bring(chain).await?;
+    let block = signed.bring(chain, Some(turn)).await?;
     read(|| included(chain, block, &signed.transaction)).await
 }
 
@@ -201,9 +207,7 @@ pub(crate) async fn submit_final(
     // Listen first, to miss no block.
     let mut blocks = chain.events().await?;
     let signed = Signed::new(chain, signer, call).await?;
-    let mut block = signed.bring(chain).await?;
-    // The nonce is used, in whichever block: the account's next call may follow.
-    drop(turn);
+    let mut block = signed.bring(chain, Some(turn)).await?;
     loop {
         let number = read(|| number(chain, block)).await?;
         while chain.finalized().await? < number {
@@ -218,7 +222,7 @@ pub(crate) async fn submit_final(
             number,
             "another block was finalised; the extrinsic is in a later one"
         );
-        block = signed.bring(chain).await?;
+        block = signed.bring(chain, None).await?;
     }
 }
 
@@ -246,15 +250,17 @@ impl Signed {
         })
     }
 
-    /// Sends it until it is in a block of the best chain, or can't come into one any more.
-    async fn bring(&self, chain: &SubxtChain) -> Result<H256, ChainError> {
+    /// Sends it until it is in a block of the best chain, or can't come into one any more. Gives the
+    /// account's turn up once its nonce counts as used.
+    async fn bring(&self, chain: &SubxtChain, mut turn: Option<Turn>) -> Result<H256, ChainError> {
         let Signed {
             transaction,
             since,
             until,
         } = self;
+        let mut pause = RETRY;
         loop {
-            match watch(transaction).await {
+            match watch(transaction, &mut turn).await {
                 Ok(block) => return Ok(block),
                 Err(Lost::Refused(error)) => {
                     // It may be refused as known or stale because an earlier sending went through.
@@ -265,7 +271,8 @@ impl Signed {
                 }
                 Err(Lost::Sight(error)) => {
                     warn!(%error, "lost sight of an extrinsic; looking for it");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_RETRY);
                     // Asked first, so that what is found nowhere then came into no block.
                     let over = matches!(chain.finalized().await, Ok(last) if last >= *until);
                     match find(chain, *since, transaction).await {
@@ -290,14 +297,15 @@ enum Lost {
     Sight(subxt::Error),
 }
 
-/// Sends an extrinsic and waits for its block.
-async fn watch(transaction: &Transaction) -> Result<H256, Lost> {
+/// Sends an extrinsic and waits for its block. Gives the turn up when the pool has it.
+async fn watch(transaction: &Transaction, turn: &mut Option<Turn>) -> Result<H256, Lost> {
     let class = |error: subxt::Error| match is_disconnection(&error) || is_pooled(&error) {
         true => Lost::Sight(error),
         false => Lost::Refused(chain_error(error)),
     };
     let mut progress = transaction.submit_and_watch().await.map_err(class)?;
-    while let Some(status) = progress.next().await {
+    let silent = |_| Lost::Sight(subxt::Error::Other("no news from the pool".into()));
+    while let Some(status) = timeout(SILENCE, progress.next()).await.map_err(silent)? {
         match status.map_err(class)? {
             TxStatus::InBestBlock(block) | TxStatus::InFinalizedBlock(block) => {
                 return Ok(block.block_hash())
@@ -306,7 +314,8 @@ async fn watch(transaction: &Transaction) -> Result<H256, Lost> {
                 return Err(Lost::Refused(ChainError::Refused(message)))
             }
             TxStatus::Error { message } => return Err(Lost::Sight(subxt::Error::Other(message))),
-            TxStatus::Validated | TxStatus::Broadcasted | TxStatus::NoLongerInBestBlock => {}
+            TxStatus::Validated | TxStatus::Broadcasted => drop(turn.take()),
+            TxStatus::NoLongerInBestBlock => {}
         }
     }
     Err(Lost::Sight(subxt::Error::Other(
