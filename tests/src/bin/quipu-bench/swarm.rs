@@ -4,6 +4,7 @@ use super::Workload;
 use anyhow::{ensure, Context, Result};
 use clap::{Args, ValueEnum};
 use futures::future::try_join_all;
+use parking_lot::{Condvar, Mutex};
 use quipu_chain::Keypair;
 use quipu_client::{
     Client, ClientOptions, EngineEnds, Event, Generation, Prompt, Request, SamplingOptions,
@@ -23,7 +24,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What the network is and what goes through it.
@@ -82,23 +83,32 @@ pub async fn run(options: Options) -> Result<Value> {
     let names: Vec<String> = spans.iter().map(|(a, b)| format!("{a}:{b}")).collect();
     net.serve(subnet, &path, &names).await?;
     let client = Arc::new(connect(&net, model.clone(), options.draft).await?);
-    let ask = |prompt: &str, most| ask(client.clone(), subnet, prompt.to_owned(), most);
+    let ask = |prompt: &str, most, gate: &Arc<Gate>| {
+        ask(
+            client.clone(),
+            subnet,
+            prompt.to_owned(),
+            most,
+            gate.clone(),
+        )
+    };
 
     // The first request finds the way and brings pages in.
-    let first = ask(&workload.prompt, 2).await?;
+    let first = ask(&workload.prompt, 2, &Gate::of(1)).await?;
     let start_to_first_token = first.tokens[0] - started;
     let mut long = Value::Null;
     if let Some(prompt) = &options.long_prompt {
-        let answer = ask(prompt, 2).await?;
+        let answer = ask(prompt, 2, &Gate::of(1)).await?;
         long = json!({
             "prompt_tokens": answer.generation.prompt_tokens.len(),
-            "first_token_seconds": answer.generation.timing.first_token.as_secs_f64(),
+            "first_token_seconds": answer.first_token().as_secs_f64(),
         });
     }
     let mut figures = Vec::new();
     let mut events = net.chain.events().await?;
     for sessions in &workload.sessions {
-        let asked = (0..*sessions).map(|_| ask(&workload.prompt, workload.max_tokens));
+        let gate = Gate::of(*sessions);
+        let asked = (0..*sessions).map(|_| ask(&workload.prompt, workload.max_tokens, &gate));
         let answers = try_join_all(asked).await?;
         figures.push(figures_of(&answers)?);
         // The next ones begin when nothing is left to do for these.
@@ -159,13 +169,59 @@ async fn connect(net: &Localnet, model: Arc<Model>, draft: u32) -> Result<Client
     Ok(Client::new(chain, network, ends, signer, options))
 }
 
+/// Where sessions that are open wait for those that are not yet: they may be opened in different blocks.
+struct Gate {
+    missing: Mutex<usize>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn of(sessions: usize) -> Arc<Self> {
+        Arc::new(Gate {
+            missing: Mutex::new(sessions),
+            opened: Condvar::new(),
+        })
+    }
+
+    /// One more is there; waits for the others. Blocks.
+    fn arrive(&self) {
+        let mut missing = self.missing.lock();
+        *missing = missing.saturating_sub(1);
+        if *missing == 0 {
+            self.opened.notify_all();
+        }
+        self.opened.wait_while(&mut missing, |missing| *missing > 0);
+    }
+
+    /// Nobody waits any more: one will not come.
+    fn give_up(&self) {
+        *self.missing.lock() = 0;
+        self.opened.notify_all();
+    }
+}
+
 /// An answer, and when each of its tokens came.
 struct Answer {
     generation: Generation,
+    /// When the prompt was let through the gate.
+    begun: Instant,
     tokens: Vec<Instant>,
 }
 
-async fn ask(client: Arc<Client>, subnet: u32, prompt: String, most: u32) -> Result<Answer> {
+impl Answer {
+    fn first_token(&self) -> Duration {
+        let first = self.tokens.first().unwrap_or(&self.begun);
+        first.saturating_duration_since(self.begun)
+    }
+}
+
+async fn ask(
+    client: Arc<Client>,
+    subnet: u32,
+    prompt: String,
+    most: u32,
+    gate: Arc<Gate>,
+) -> Result<Answer> {
     let sampling = SamplingOptions {
         max_tokens: most,
         seed: Some(0),
@@ -173,18 +229,29 @@ async fn ask(client: Arc<Client>, subnet: u32, prompt: String, most: u32) -> Res
     };
     let request = Request::new(subnet, Prompt::Text(prompt), sampling);
     let asked = tokio::spawn(async move {
+        let mut begun = Instant::now();
         let mut tokens = Vec::new();
-        let sink = |event: Event<'_>| {
-            if let Event::Token { .. } = event {
-                tokens.push(Instant::now());
+        let sink = |event: Event<'_>| match event {
+            Event::Opened { .. } => {
+                tokio::task::block_in_place(|| gate.arrive());
+                begun = Instant::now();
             }
+            Event::Token { .. } => tokens.push(Instant::now()),
+            _ => {}
         };
-        let generation = client.generate(request, sink).await?;
+        let generation = client
+            .generate(request, sink)
+            .await
+            .inspect_err(|_| gate.give_up())?;
         ensure!(
             generation.failovers.is_empty() && generation.abandoned.is_empty(),
             "a worker failed"
         );
-        Ok(Answer { generation, tokens })
+        Ok(Answer {
+            generation,
+            begun,
+            tokens,
+        })
     });
     asked.await.context("the session's task failed")?
 }
@@ -205,7 +272,7 @@ fn figures_of(answers: &[Answer]) -> Result<Value> {
         .sum();
     let mut first: Vec<f64> = answers
         .iter()
-        .map(|answer| answer.generation.timing.first_token.as_secs_f64())
+        .map(|answer| answer.first_token().as_secs_f64())
         .collect();
     first.sort_by(f64::total_cmp);
     let rates: Vec<f64> = answers
