@@ -1,10 +1,12 @@
 //! The servers of a session as one: activations in, activations out, whoever fails on the way.
 
+mod lead;
+
 use crate::{
     error::{Broken, ServerError},
     failover::Bans,
     history::{first_difference, History},
-    link::{Context, Cut, Link, Server, Task},
+    link::{Context, Cut, Link, Replay, Server},
     receipts::{ReceiptError, Verified},
     routing::{self, Candidate, Detour, Wish},
 };
@@ -12,7 +14,7 @@ use parking_lot::Mutex;
 use quipu_primitives::{DType, NodeId, Span};
 use quipu_protocol::{
     limits::{DRAFT_ALLOWANCE, MAX_DRAFTED},
-    Activations, RefusalCode,
+    RefusalCode,
 };
 use rand::rngs::StdRng;
 use std::{
@@ -24,7 +26,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 /// Outputs that did not get to the next server, after which they all go by way of the client.
-const MAX_NOT_HANDED_ON: u32 = 3;
+const MAX_NOT_HANDED_ON: usize = 3;
 /// Failures after which a server is not tried again in the session.
 const MAX_STRIKES: u32 = 3;
 
@@ -170,14 +172,12 @@ impl ChainOfServers {
         Ok(chain)
     }
 
-    /// Positions of the next step that every server's credit allows.
-    pub fn room(&self) -> u32 {
-        self.hops
-            .iter()
-            .flat_map(|hop| &hop.link)
-            .map(Link::room)
-            .min()
-            .unwrap_or(0)
+    /// Positions beyond those that entered the chain which every server's credit allows.
+    fn room(&self) -> u32 {
+        let links = self.hops.iter().flat_map(|hop| &hop.link);
+        let positions = self.history.positions();
+        let room = links.map(|link| link.allowed().saturating_sub(positions));
+        room.min().unwrap_or(0)
     }
 
     /// Type of the activations.
@@ -212,45 +212,6 @@ impl ChainOfServers {
         }
     }
 
-    /// Leads a step, with so many drafted positions at its end, through all blocks, and gives the
-    /// rows that come out. Not cancel-safe.
-    pub async fn step(&mut self, input: &Activations, drafted: u32) -> Result<Activations, Broken> {
-        self.drafted = drafted;
-        if self.hops.iter().any(Hop::is_cut_off) {
-            self.join().await;
-        }
-        self.history.begin(input);
-        // Whether what crossed the boundary was handed on there: nobody does in a replay.
-        let (mut boundary, mut handed_on) = (0, true);
-        while boundary < self.blocks {
-            let at = self
-                .hops
-                .iter()
-                .position(|hop| hop.span.start == boundary)
-                .unwrap_or(0);
-            let started = Instant::now();
-            boundary = match self.run(at, handed_on).await {
-                Ok(rows) => {
-                    handed_on = true;
-                    let end = self.hops[at].span.end;
-                    self.history.append(end, &rows);
-                    self.absorb(at);
-                    end
-                }
-                Err(error) => {
-                    let error = self.blame(at, error);
-                    let end = self.recover(at, error, started).await?;
-                    handed_on = false;
-                    self.join().await;
-                    end
-                }
-            };
-        }
-        Ok(self
-            .history
-            .activations(self.history.last_step(self.blocks)))
-    }
-
     /// Lets every server hand on to the next one, where that is wanted and not done yet. A server
     /// that can't be told fails at its next step.
     async fn join(&mut self) {
@@ -266,6 +227,9 @@ impl ChainOfServers {
                 self.relayed.insert(before.span.end);
             }
             let push = self.push && !self.relayed.contains(&before.span.end);
+            if !push {
+                to.is_missing(None);
+            }
             let told = async {
                 to.take_from(push.then_some(before.node)).await?;
                 from.hand_on(push.then(|| to.as_successor())).await
@@ -309,36 +273,6 @@ impl ChainOfServers {
         }
     }
 
-    /// Runs the step through one server. `handed_on` tells whether the one before may have given it
-    /// the rows.
-    async fn run(&mut self, at: usize, handed_on: bool) -> Result<Vec<u8>, ServerError> {
-        let (before, behind) = self.hops.split_at_mut(at);
-        let Some(Hop {
-            span,
-            link: Some(link),
-            ..
-        }) = behind.first_mut()
-        else {
-            return Err(ServerError::Forgot { position: 0 });
-        };
-        let before = before.last_mut().and_then(|hop| hop.link.as_mut());
-        let before = before.filter(|before| handed_on && before.feeds(link));
-        let rows = self.history.last_step(span.start);
-        let upstream = self.history.receipts(span.start);
-        let steps = [(rows.len() / self.history.row_bytes().max(1)) as u32];
-        let cut = Cut::Steps(&steps);
-        let task = Task {
-            rows,
-            cut,
-            drafted: self.drafted,
-            upstream,
-            known: &[],
-            tolerance: 0.0,
-            complete: false,
-        };
-        link.run(task, before).await
-    }
-
     fn absorb(&mut self, at: usize) {
         if let Some(Hop {
             span,
@@ -350,17 +284,18 @@ impl ChainOfServers {
         }
     }
 
-    /// Puts others in the place of a server that failed and replays to them what it was given.
-    /// Gives the boundary behind them, which the step under way has then crossed. The answer has
-    /// stood still since `started`.
+    /// Puts others in the place of a server that failed and replays to them what it was given. The
+    /// answer has stood still since `started`.
     async fn recover(
         &mut self,
         at: usize,
         error: ServerError,
         started: Instant,
-    ) -> Result<u16, Broken> {
+    ) -> Result<(), Broken> {
         let Hop { node, span, .. } = self.hops[at];
         warn!(node, %span, %error, "a server failed; failing over");
+        // A server that lost them with its cache counts them as lost.
+        self.lost = self.lost.saturating_add(self.drafted);
         let cause = error.to_string();
         if let Some(link) = self.hops[at].link.take() {
             self.history.absorb(span.end, link.receipts());
@@ -378,7 +313,7 @@ impl ChainOfServers {
             };
             let servers = detour.hops.iter().map(|&hop| usable[hop].clone()).collect();
             match self.replace(&detour, servers).await {
-                Ok(end) => {
+                Ok(()) => {
                     let replaced_by: Vec<NodeId> =
                         detour.hops.iter().map(|&hop| usable[hop].node).collect();
                     let (position, stall) = (self.history.positions(), started.elapsed());
@@ -392,7 +327,7 @@ impl ChainOfServers {
                         cause,
                         stall,
                     });
-                    return Ok(end);
+                    return Ok(());
                 }
                 Err(Setback::Server(node, error)) => self.strike(node, error),
                 Err(Setback::Unreliable(position)) => {
@@ -458,7 +393,7 @@ impl ChainOfServers {
 
     /// Opens `servers`, leads everything through them that went into the region they replace, and
     /// puts them there. On an error nothing is replaced.
-    async fn replace(&mut self, detour: &Detour, servers: Vec<Server>) -> Result<u16, Setback> {
+    async fn replace(&mut self, detour: &Detour, servers: Vec<Server>) -> Result<(), Setback> {
         let (first, last) = (*detour.region.start(), *detour.region.end());
         let (from, to) = (self.hops[first].span.start, self.hops[last].span.end);
         let mut hops: Vec<Hop> = Vec::new();
@@ -474,13 +409,15 @@ impl ChainOfServers {
                 None => self.history.receipts(from),
             };
             let is_last = index + 1 == count;
-            let task = Task {
+            // The step under way may not have come as far as here.
+            let is_under_way = self.history.crossed(from) == self.history.positions();
+            let replay = Replay {
                 rows,
                 cut: match self.context.exact {
                     true => Cut::Free,
                     false => Cut::Steps(self.history.steps()),
                 },
-                drafted: self.drafted,
+                drafted: if is_under_way { self.drafted } else { 0 },
                 upstream,
                 known: if is_last {
                     self.history.vouched_rows(to)
@@ -488,13 +425,12 @@ impl ChainOfServers {
                     &[]
                 },
                 tolerance: self.tolerance,
-                complete: true,
             };
             self.epoch += 1;
             let past = self.past.get(&node).cloned();
             let result = match Link::open(self.context.clone(), server, self.epoch, past).await {
                 Ok(mut link) => {
-                    let result = link.run(task, None).await;
+                    let result = link.replay(replay).await;
                     hops.push(Hop {
                         node,
                         span,
@@ -532,7 +468,12 @@ impl ChainOfServers {
             }
         }
         self.hops.splice(first..first, hops);
-        Ok(to)
+        // What those before did not hand on themselves is brought from here.
+        let behind = self.hops.iter_mut().find(|hop| hop.span.start == to);
+        if let Some(link) = behind.and_then(|hop| hop.link.as_mut()) {
+            link.is_missing(None);
+        }
+        Ok(())
     }
 
     /// Compares what a replay gave at boundary `to` with what was handed on since the last receipt:

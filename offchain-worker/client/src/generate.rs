@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use quipu_engine::Sampling;
 use quipu_primitives::{
     views::{SessionStatus, SubnetInfo},
-    AccountBytes, Kernel, NodeId, SessionId, Span, SubnetId,
+    AccountBytes, DType, Kernel, NodeId, SessionId, Span, SubnetId,
 };
-use quipu_protocol::{limits::MAX_STEP_TOKENS, Activations};
+use quipu_protocol::{limits::MAX_DRAFTED, Activations};
 use quipu_worker_core::{
     ports::{Call, ChainError, SharedChain, SharedPeers},
     Signer,
@@ -32,6 +32,8 @@ use tracing::{info, warn};
 
 pub use crate::report::{Abandoned, Event, Finish, Generation, Settlement, Timing};
 
+/// Tokens of a prompt that are led through the servers before it is asked whether to go on.
+const PROMPT_PART: usize = 512;
 /// How often an answer begins anew.
 const MAX_RESTARTS: usize = 2;
 
@@ -313,19 +315,20 @@ impl Client {
         sink: &mut (impl FnMut(Event<'_>) + Send),
     ) -> Result<(), Broken> {
         let mut text = self.ends.text_stream();
-        let mut output = None;
+        let mut rows = None;
         let mut rest: &[u32] = &answer.prompt.clone();
         while !rest.is_empty() {
             if cancel.is_cancelled() {
                 answer.finish = Finish::Cancelled;
                 return Ok(());
             }
-            let room = chain.room().clamp(1, MAX_STEP_TOKENS) as usize;
-            let (now, later) = rest.split_at(room.min(rest.len()));
+            let (now, later) = rest.split_at(rest.len().min(PROMPT_PART));
             rest = later;
-            output = Some(self.step(chain, answer, now, 0, sink).await?);
+            let input = self.embed(now, chain.dtype()).await?;
+            let row = chain.prompt(&input).await;
+            self.report_failovers(chain, answer, sink);
+            rows = Some(row?);
         }
-        let mut rows = output.as_ref().and_then(last_row);
         let mut guesses: Vec<u32> = Vec::new();
         let mut pace = Pace::new(self.options.draft);
         while let Some(output) = rows.take() {
@@ -371,8 +374,10 @@ impl Client {
                 guesses = self.guess(answer, room).await?;
                 let sure = answer.tokens.last().copied();
                 let tokens: Vec<u32> = sure.into_iter().chain(guesses.iter().copied()).collect();
-                let drafted = guesses.len() as u32;
-                rows = Some(self.step(chain, answer, &tokens, drafted, sink).await?);
+                let input = self.embed(&tokens, chain.dtype()).await?;
+                let output = chain.step(&input, guesses.len() as u32).await;
+                self.report_failovers(chain, answer, sink);
+                rows = Some(output?);
             }
         }
         answer.text.push_str(&text.finish());
@@ -396,27 +401,32 @@ impl Client {
         Ok(guesses.await?)
     }
 
-    async fn step(
-        &self,
-        chain: &mut ChainOfServers,
-        answer: &mut Answer,
-        tokens: &[u32],
-        drafted: u32,
-        sink: &mut (impl FnMut(Event<'_>) + Send),
-    ) -> Result<Activations, Broken> {
-        let (ends, tokens) = (self.ends.clone(), tokens.to_vec());
-        let (width, dtype) = (self.ends.config().hidden_size, chain.dtype());
-        let input = blocking(move || {
-            let rows = ends.embed(&tokens)?;
-            Activations::rounded(&rows, width, dtype)
+    /// What goes into the first block for these tokens.
+    async fn embed(&self, tokens: &[u32], dtype: DType) -> Result<Activations, Broken> {
+        let ends = self.ends.clone();
+        let embed = move |tokens: &[u32]| {
+            let rows = ends.embed(tokens)?;
+            Activations::rounded(&rows, ends.config().hidden_size, dtype)
                 .map_err(|error| EndsError::Compute(error.to_string()))
-        });
-        let output = chain.step(&input.await?, drafted).await?;
+        };
+        // A few rows are there before another thread could have begun.
+        if tokens.len() <= 1 + MAX_DRAFTED as usize {
+            return Ok(embed(tokens)?);
+        }
+        let tokens = tokens.to_vec();
+        Ok(blocking(move || embed(&tokens)).await?)
+    }
+
+    fn report_failovers(
+        &self,
+        chain: &ChainOfServers,
+        answer: &mut Answer,
+        sink: &mut (impl FnMut(Event<'_>) + Send),
+    ) {
         for failover in chain.failovers().iter().skip(answer.reported) {
             sink(Event::FailedOver(failover));
         }
         answer.reported = chain.failovers().len();
-        Ok(output)
     }
 
     /// The tokens that `rows` give, the first at `position`. There is a row in front of each guess and
@@ -558,10 +568,6 @@ fn tolerance(kernel: Kernel) -> f64 {
         Kernel::FlexF32 => 1e-3,
         Kernel::Cuda => 4e-2,
     }
-}
-
-fn last_row(output: &Activations) -> Option<Activations> {
-    output.rows(output.header.tokens.checked_sub(1)?, output.header.tokens)
 }
 
 /// Runs what takes milliseconds on a thread for blocking work.

@@ -56,14 +56,50 @@ impl History {
         }
     }
 
+    /// Forgets what crossed a boundary behind its first `positions`, but for what there are receipts for:
+    /// who gave it failed, and nobody was given it.
+    pub fn forget_unseen(&mut self, boundary: u16, positions: u32) {
+        let vouched = self
+            .receipts(boundary)
+            .last()
+            .map_or(0, |last| last.receipt.end);
+        let kept = positions.max(vouched) as usize * self.row;
+        if let Some(rows) = self.boundaries.get_mut(&boundary) {
+            rows.truncate(kept);
+        }
+    }
+
     /// The partition of the positions into steps.
     pub fn steps(&self) -> &[u32] {
         &self.steps
     }
 
+    /// The positions of the step that begins at `position`, if one does.
+    pub fn step_at(&self, position: u32) -> Option<u32> {
+        let mut begin = self.positions();
+        for step in self.steps.iter().rev() {
+            begin = begin.saturating_sub(*step);
+            if begin <= position {
+                return (begin == position && *step > 0).then_some(*step);
+            }
+        }
+        None
+    }
+
     /// Positions that entered block 0.
     pub fn positions(&self) -> u32 {
-        self.steps.iter().sum()
+        self.crossed(0)
+    }
+
+    /// Positions that crossed a boundary.
+    pub fn crossed(&self, boundary: u16) -> u32 {
+        (self.rows(boundary).len() / self.row.max(1)) as u32
+    }
+
+    /// The rows of some positions at a boundary, once all of them crossed it.
+    pub fn rows_of(&self, boundary: u16, position: u32, count: u32) -> Option<&[u8]> {
+        let (begin, end) = (position as usize, position as usize + count as usize);
+        self.rows(boundary).get(begin * self.row..end * self.row)
     }
 
     /// Every row that crossed a boundary, `[positions, hidden]`.
@@ -82,7 +118,7 @@ impl History {
     /// Takes the receipts of a server that gives out at a boundary, as far as they continue those
     /// that are there and cover rows that crossed it.
     pub fn absorb(&mut self, boundary: u16, receipts: &[SignedReceipt]) {
-        let crossed = (self.rows(boundary).len() / self.row.max(1)) as u32;
+        let crossed = self.crossed(boundary);
         let known = self.receipts.entry(boundary).or_default();
         for signed in receipts {
             let next = known.last().map_or(0, |last| last.receipt.end);
@@ -191,6 +227,35 @@ mod tests {
         assert_eq!(history.rows(4), rows(&[3.0, 4.0]).bytes);
         assert_eq!(history.rows(9), &[] as &[u8]);
         assert_eq!(history.activations(history.rows(0)), rows(&[1.0, 2.0, 5.0]));
+    }
+
+    #[test]
+    fn a_step_is_found_by_where_it_begins() {
+        let mut history = History::new(1, DType::F32);
+        let rows = |values: &[f32]| Activations::from_f32(values, 1).unwrap();
+        history.begin(&rows(&[1.0, 2.0]));
+        history.begin(&rows(&[3.0]));
+        let found = [0, 1, 2, 3].map(|position| history.step_at(position));
+        assert_eq!(found, [Some(2), None, Some(1), None]);
+        // What is rejected whole is no step any more.
+        history.keep(2);
+        assert_eq!(history.step_at(2), None);
+        history.begin(&rows(&[4.0]));
+        assert_eq!(history.step_at(2), Some(1));
+        assert_eq!(history.rows_of(0, 1, 2), Some(&rows(&[2.0, 4.0]).bytes[..]));
+        assert_eq!(history.rows_of(0, 1, 3), None);
+    }
+
+    #[test]
+    fn what_nobody_was_given_is_forgotten_at_its_boundary_alone() {
+        let mut history = History::new(1, DType::F32);
+        let rows = |values: &[f32]| Activations::from_f32(values, 1).unwrap();
+        history.begin(&rows(&[1.0, 2.0]));
+        history.append(4, &rows(&[3.0, 4.0]).bytes);
+        history.forget_unseen(4, 1);
+        assert_eq!((history.crossed(0), history.crossed(4)), (2, 1));
+        history.forget_unseen(9, 0);
+        assert_eq!(history.crossed(4), 1);
     }
 
     #[test]

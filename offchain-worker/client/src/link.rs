@@ -1,8 +1,11 @@
 //! One server of the chain: its stream, what went over it, its receipts and its pay.
 
+mod steps;
+
+pub(crate) use steps::Taken;
+
 use crate::{
     error::ServerError,
-    history::first_difference,
     payment::Ledger,
     receipts::{ReceiptError, Signatory, Verified},
 };
@@ -13,31 +16,21 @@ use quipu_primitives::{
     session::open_payload, AccountBytes, Balance, DType, Digest, NodeId, Span, RECEIPT_POSITIONS,
 };
 use quipu_protocol::{
-    activations::width, limits::MAX_STEP_TOKENS, Activations, ActivationsError, ActivationsHeader,
-    Open, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, Successor, VERSION,
+    activations::width, limits::MAX_STEP_TOKENS, Activations, ActivationsError, Open, Refusal,
+    RefusalCode, Request, Response, SignedReceipt, Step, Successor, VERSION,
 };
 use quipu_worker_core::ports::{PeerError, ServeStream, SharedPeers};
-use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::{sleep, timeout, Instant};
 use tracing::debug;
 
-/// Most bytes of steps whose outputs are awaited, unless a single step has more. Both ends can
-/// always buffer that much, so that neither waits for the other to read.
-const PIPELINE_BYTES: usize = 64 * 1024;
-/// Most steps whose outputs are awaited.
-const PIPELINE_STEPS: usize = 32;
 /// How often a broken stream to one server is opened again.
 const RESUMES: u32 = 3;
-/// Receipts that may come before the outputs that they are for.
-const MAX_EARLY: usize = 64;
-/// Complete ranges for which a run that continues a sequence does not wait: a server writes to its
-/// disk before it signs, and the next step need not stand still for that. More than the servers'
-/// [`UPSTREAM_SLACK`](quipu_protocol::limits::UPSTREAM_SLACK) would make them refuse.
-const RECEIPT_LAG: usize = 1;
-/// How long a server is given to answer a step that the one before it hands on, until it is sent
-/// again from here: what was handed on may be lost. Early is harmless, it costs bandwidth.
-const HANDED_ON_PATIENCE: Duration = Duration::from_secs(2);
-
 /// A server of the session, with all that is needed to reach and check it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
@@ -52,7 +45,7 @@ pub(crate) struct Server {
     pub free_positions: u32,
 }
 
-/// How the rows of a run are cut into steps.
+/// How the rows of a replay are cut into steps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cut<'a> {
     /// As they once were, to get the same bits again.
@@ -61,22 +54,20 @@ pub(crate) enum Cut<'a> {
     Free,
 }
 
-/// What is to be run.
+/// What is to be led through a server that takes the place of another.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Task<'a> {
-    /// `[positions, hidden]`, continuing what was run before.
+pub(crate) struct Replay<'a> {
+    /// `[positions, hidden]`, from the first position on.
     pub rows: &'a [u8],
     pub cut: Cut<'a>,
     /// So many rows at the end are drafted: they go in one step with the one before them.
     pub drafted: u32,
     /// All receipts of the predecessor.
     pub upstream: &'a [SignedReceipt],
-    /// What is known of the output, from its first row on: a replay must give it again.
+    /// What is known of the output, from its first row on: it must come again.
     pub known: &'a [u8],
     /// By how much it may differ.
     pub tolerance: f64,
-    /// Must every receipt that is due have come when the run ends? Else the last may come later.
-    pub complete: bool,
 }
 
 /// What all servers of a session share.
@@ -98,12 +89,24 @@ pub(crate) struct Context {
     pub peers: SharedPeers,
 }
 
-#[derive(Clone)]
+/// A step whose output is awaited.
 struct InFlight {
     step: Step,
     bytes: Bytes,
-    /// Did it go out? Else the server before hands it on.
-    sent: bool,
+    way: Way,
+    /// Was the server before to hand it on, so that the server may have it twice?
+    offered: bool,
+}
+
+/// How a step gets to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The server before hands it on.
+    HandedOn,
+    /// It does not yet.
+    Missing,
+    /// It was sent from here.
+    Sent,
 }
 
 /// An open stream to a server in one epoch.
@@ -111,7 +114,7 @@ pub(crate) struct Link {
     pub server: Server,
     context: Arc<Context>,
     stream: Box<dyn ServeStream>,
-    /// Responses that came while another server's were awaited.
+    /// Outputs of steps that the server before handed on and has not told us of yet.
     kept: VecDeque<(Response, Option<Activations>)>,
     epoch: u32,
     credit: u32,
@@ -139,8 +142,12 @@ pub(crate) struct Link {
     successor: Option<Successor>,
     /// Whose outputs it takes as steps.
     taken_from: Option<NodeId>,
-    /// Last output that did not get to the successor, by its first position, and how many did not.
-    not_handed_on: (Option<u32>, u32),
+    /// Outputs from this position on are handed on.
+    handed_on_from: u32,
+    /// First positions of those that did not get to the successor.
+    lost: BTreeSet<u32>,
+    /// When something last came, or was asked for while nothing else was.
+    quiet_since: Instant,
 }
 
 /// What a server said to an `Open`.
@@ -284,7 +291,9 @@ impl Link {
             repeats: 0,
             successor: None,
             taken_from: None,
-            not_handed_on: (None, 0),
+            handed_on_from: 0,
+            lost: BTreeSet::new(),
+            quiet_since: Instant::now(),
         };
         link.repeat_voucher().await?;
         Ok(link)
@@ -300,12 +309,15 @@ impl Link {
         self.verified
     }
 
-    /// Positions that the credit allows now.
-    pub fn room(&self) -> u32 {
+    /// Positions of the sequence that its credit allows.
+    pub fn allowed(&self) -> u32 {
         let vouchered = self.context.ledger.lock().vouchered(self.server.node);
-        vouchered
-            .saturating_add(self.credit)
-            .saturating_sub(self.sent)
+        vouchered.saturating_add(self.credit)
+    }
+
+    /// Positions that it may be given now.
+    pub fn room(&self) -> u32 {
+        self.allowed().saturating_sub(self.sent)
     }
 
     /// Only the first `positions` of the sequence count: of the drafted ones that the server holds,
@@ -318,29 +330,22 @@ impl Link {
         self.sent = self.input.position() + (given.len() / self.row().max(1)) as u32;
     }
 
-    /// Runs rows through the server, and gives the rows that come out. Returns when every output
-    /// has come and, but for a few that may lag, every receipt that is due was verified.
-    ///
-    /// Where `before` hands the rows on to this server, they are not sent again, unless that one
-    /// says that they did not arrive.
+    /// Positions that went to it, drafted ones with them.
+    pub fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    /// Leads rows through the server, with nobody before or behind it, and gives the rows that come out.
+    /// Returns when every output has come and every receipt that is due was verified.
     ///
     /// A broken stream is opened again at the same server where that loses nothing. After an error
     /// the link can't be used any more. Not cancel-safe.
-    pub async fn run(
-        &mut self,
-        task: Task<'_>,
-        mut before: Option<&mut Link>,
-    ) -> Result<Vec<u8>, ServerError> {
-        let mut work = Work {
-            task,
-            outputs: Vec::with_capacity(task.rows.len()),
-        };
+    pub async fn replay(&mut self, mut task: Replay<'_>) -> Result<Vec<u8>, ServerError> {
+        let mut outputs = Vec::with_capacity(task.rows.len());
         loop {
-            match self.drive(&mut work, before.as_deref_mut()).await {
-                Ok(()) => return Ok(work.outputs),
-                Err(error) if error.is_connection() => {
-                    self.resume(error, work.task.upstream).await?;
-                }
+            match self.drive(&mut task, &mut outputs).await {
+                Ok(()) => return Ok(outputs),
+                Err(error) if error.is_connection() => self.resume(error, task.upstream).await?,
                 Err(error) => return Err(error),
             }
         }
@@ -348,48 +353,46 @@ impl Link {
 
     async fn drive(
         &mut self,
-        work: &mut Work<'_>,
-        mut before: Option<&mut Link>,
+        task: &mut Replay<'_>,
+        outputs: &mut Vec<u8>,
     ) -> Result<(), ServerError> {
         loop {
-            while let Some(tokens) = self.next_step(&work.task) {
-                let handed_on = before.is_some();
+            while let Some(tokens) = self.next_step(task) {
                 // The server compares the receipts with what comes in. A break here must not cost
-                // the rows, nor hide that the server may have been given them already.
-                if !handed_on {
-                    self.forward(work.task.upstream, self.sent + tokens).await?;
-                }
-                let (now, rest) = work.task.rows.split_at(tokens as usize * self.row());
-                work.task.rows = rest;
+                // the rows.
+                self.forward(task.upstream, self.sent + tokens).await?;
+                let (now, rest) = task.rows.split_at(tokens as usize * self.row());
+                task.rows = rest;
                 let drafted = match rest.is_empty() {
-                    true => work.task.drafted,
+                    true => task.drafted,
                     false => 0,
                 };
-                if let Cut::Steps(steps) = &mut work.task.cut {
+                if let Cut::Steps(steps) = &mut task.cut {
                     *steps = steps.get(1..).unwrap_or(&[]);
                 }
-                self.send_step(tokens, drafted, Bytes::copy_from_slice(now), handed_on)
+                self.give(tokens, drafted, Bytes::copy_from_slice(now), false)
                     .await?;
-                if handed_on {
-                    self.forward(work.task.upstream, self.sent).await?;
-                }
             }
             if self.inflight.is_empty() {
-                let lag = if work.task.complete { 0 } else { RECEIPT_LAG };
-                if work.task.rows.is_empty() && self.due.len() <= lag {
-                    return self.forward(work.task.upstream, self.sent).await;
+                if task.rows.is_empty() && self.due.is_empty() {
+                    return self.forward(task.upstream, self.sent).await;
                 }
                 if self.due.is_empty() {
                     return Err(ServerError::Credit(self.room()));
                 }
             }
-            self.advance(work, before.as_deref_mut()).await?;
+            self.bring().await?;
+            let (response, payload) = within(self.limit(), self.hear()).await?;
+            let known = task.known.get(outputs.len()..).unwrap_or(&[]);
+            if let Taken::Rows(rows) = self.take(response, payload, known, task.tolerance)? {
+                outputs.extend_from_slice(&rows);
+            }
             self.pay().await?;
         }
     }
 
     /// Positions of the next step, if it may go out now.
-    fn next_step(&self, task: &Task<'_>) -> Option<u32> {
+    fn next_step(&self, task: &Replay<'_>) -> Option<u32> {
         let left = (task.rows.len() / self.row()) as u32;
         let tokens = match task.cut {
             Cut::Steps(steps) => steps.first().copied().filter(|step| *step <= left)?,
@@ -414,75 +417,11 @@ impl Link {
                 (most >= least).then_some(most)?
             }
         };
-        let waiting: usize = self
-            .inflight
-            .iter()
-            .map(|inflight| inflight.bytes.len())
-            .sum();
-        let fits = waiting == 0
-            || self.inflight.len() < PIPELINE_STEPS
-                && waiting + tokens as usize * self.row() <= PIPELINE_BYTES;
-        (fits && tokens > 0 && tokens <= self.room()).then_some(tokens)
+        (self.fits(tokens) && tokens > 0 && tokens <= self.room()).then_some(tokens)
     }
 
     fn row(&self) -> usize {
         self.context.hidden as usize * width(self.context.dtype).unwrap_or(0)
-    }
-
-    async fn send_step(
-        &mut self,
-        tokens: u32,
-        drafted: u32,
-        bytes: Bytes,
-        handed_on: bool,
-    ) -> Result<(), ServerError> {
-        let header = ActivationsHeader {
-            dtype: self.context.dtype,
-            tokens,
-            hidden: self.context.hidden,
-        };
-        let step = Step {
-            step: self.next_step,
-            position: self.sent,
-            drafted,
-            activations: header,
-        };
-        self.next_step += 1;
-        self.sent += tokens;
-        // In flight before it is sent: should the stream break, it is repeated.
-        self.inflight.push_back(InFlight {
-            step,
-            bytes,
-            sent: false,
-        });
-        match handed_on {
-            true => Ok(()),
-            false => self.bring(step.position).await,
-        }
-    }
-
-    /// Sends a step that is in flight and was not sent from here.
-    async fn bring(&mut self, position: u32) -> Result<(), ServerError> {
-        let missing = self
-            .inflight
-            .iter_mut()
-            .find(|inflight| inflight.step.position == position && !inflight.sent);
-        let Some(InFlight { step, bytes, sent }) = missing else {
-            return Ok(());
-        };
-        *sent = true;
-        if self.taken_from.is_some() {
-            // The server before, even one that failed since, may have handed it on all the same.
-            self.repeats += 1;
-        }
-        let (step, payload) = (
-            *step,
-            Activations {
-                header: step.activations,
-                bytes: bytes.clone(),
-            },
-        );
-        self.send(Request::Step(step), Some(payload)).await
     }
 
     /// Who it is to the server before it.
@@ -499,7 +438,8 @@ impl Link {
             return Ok(());
         }
         self.successor = successor;
-        self.not_handed_on = (None, 0);
+        self.handed_on_from = self.sent;
+        self.lost.clear();
         self.send(Request::HandOn(successor), None).await
     }
 
@@ -517,80 +457,27 @@ impl Link {
         self.successor == Some(to.as_successor()) && to.taken_from == Some(self.server.node)
     }
 
+    /// Does it hand the output that begins at this position on to `to`, as far as is known?
+    pub fn hands_on(&self, to: &Link, position: u32) -> bool {
+        self.feeds(to) && position >= self.handed_on_from && !self.lost.contains(&position)
+    }
+
     /// How many outputs did not get to the successor.
-    pub fn not_handed_on(&self) -> u32 {
-        self.not_handed_on.1
+    pub fn not_handed_on(&self) -> usize {
+        self.lost.len()
     }
 
-    /// What the server says next. Cancel-safe.
-    async fn receive(&mut self) -> Result<(Response, Option<Activations>), PeerError> {
-        match self.kept.pop_front() {
-            Some(response) => Ok(response),
-            None => self.stream.receive().await,
-        }
-    }
-
-    /// The first position of a step that was to be handed on and was not answered yet.
-    fn awaited(&self) -> Option<u32> {
-        let waiting = self.inflight.iter().find(|inflight| !inflight.sent);
-        waiting.map(|inflight| inflight.step.position)
-    }
-
-    /// What the server says next, or `None` if the step that `before` was to hand on to it from
-    /// `position` on seems to be lost. What else `before` says is kept for later. Cancel-safe.
-    async fn receive_beside(
-        &mut self,
-        before: &mut Link,
-        position: u32,
-    ) -> Result<Option<(Response, Option<Activations>)>, PeerError> {
-        let patience = sleep(HANDED_ON_PATIENCE);
-        tokio::pin!(patience);
-        loop {
-            if before.not_handed_on.0 == Some(position) {
-                return Ok(None);
-            }
-            tokio::select! {
-                response = self.receive() => return response.map(Some),
-                () = &mut patience => {
-                    before.went_missing(position);
-                    return Ok(None);
-                }
-                heard = before.stream.receive(), if before.kept.len() < MAX_EARLY => match heard {
-                    Ok((Response::NotHandedOn { position, .. }, _)) => before.went_missing(position),
-                    Ok(other) => before.kept.push_back(other),
-                    // Told again when its own next response is awaited.
-                    Err(_) => return Ok(None),
-                },
-            }
-        }
-    }
-
-    /// Is it the answer to a step that the server had twice? What was handed on may overtake what
-    /// was sent from here: then that is a repetition, or comes too late.
-    fn is_repeat(&self, response: &Response) -> bool {
-        let may_be = match response {
-            Response::Output(_) => true,
-            Response::Refused(refusal) => refusal.code == RefusalCode::Position,
-            _ => false,
-        };
-        may_be && self.repeats > 0
-    }
-
-    fn went_missing(&mut self, position: u32) {
-        self.not_handed_on = (Some(position), self.not_handed_on.1 + 1);
-    }
-
-    async fn send(
-        &mut self,
-        request: Request,
-        payload: Option<Activations>,
-    ) -> Result<(), ServerError> {
-        let limit = self.context.step_timeout;
-        Ok(within(limit, self.stream.send(request, payload)).await?)
+    /// The output that begins at this position did not get to the successor.
+    pub fn went_missing(&mut self, position: u32) {
+        self.lost.insert(position);
     }
 
     /// Hands on those of the predecessor's receipts that are for positions before `end`.
-    async fn forward(&mut self, upstream: &[SignedReceipt], end: u32) -> Result<(), ServerError> {
+    pub async fn forward(
+        &mut self,
+        upstream: &[SignedReceipt],
+        end: u32,
+    ) -> Result<(), ServerError> {
         for signed in upstream {
             let due = signed.receipt.start == self.upstreamed && signed.receipt.end <= end;
             if due {
@@ -601,138 +488,8 @@ impl Link {
         Ok(())
     }
 
-    /// Takes one response.
-    async fn advance(
-        &mut self,
-        work: &mut Work<'_>,
-        before: Option<&mut Link>,
-    ) -> Result<(), ServerError> {
-        // Receipts are on their way with the output, or do not come at all.
-        let limit = match self.inflight.is_empty() {
-            true => self.context.open_timeout,
-            false => self.context.step_timeout,
-        };
-        let (response, payload) = match (before, self.awaited()) {
-            (Some(before), Some(position)) => {
-                match within(limit, self.receive_beside(before, position)).await? {
-                    Some(received) => received,
-                    None => return self.bring(position).await,
-                }
-            }
-            _ => within(limit, self.receive()).await?,
-        };
-        match response {
-            Response::NotHandedOn { position, .. } => self.went_missing(position),
-            Response::Output(step) => self.take_output(step, payload, work)?,
-            Response::Receipt(signed) => self.take_receipt(signed)?,
-            Response::VoucherAccepted { positions } => {
-                self.accepted = self.accepted.max(positions);
-            }
-            Response::Refused(_) if self.is_repeat(&response) => self.repeats -= 1,
-            Response::Refused(refusal) => return Err(refusal.into()),
-            other => return Err(ServerError::Unexpected(name(&other))),
-        }
-        self.match_receipts()
-    }
-
-    fn take_output(
-        &mut self,
-        step: Step,
-        payload: Option<Activations>,
-        work: &mut Work<'_>,
-    ) -> Result<(), ServerError> {
-        let answered = self
-            .inflight
-            .front()
-            .map_or(self.next_step, |one| one.step.step);
-        if step.step < answered && self.repeats > 0 {
-            self.repeats -= 1;
-            return Ok(());
-        }
-        let sent = self
-            .inflight
-            .pop_front()
-            .ok_or(ServerError::Unexpected("an output"))?;
-        let payload = payload.ok_or(ServerError::OtherStep)?;
-        if step != sent.step {
-            return Err(ServerError::OtherStep);
-        }
-        // What is not finite must not reach the next server, who would get the blame.
-        payload.to_f32()?;
-        let done = work.outputs.len();
-        let known = work.task.known.get(done..).unwrap_or(&[]);
-        let differs = first_difference(
-            known,
-            &payload.bytes,
-            self.row(),
-            self.context.dtype,
-            work.task.tolerance,
-        );
-        if let Some(row) = differs {
-            let position = step.position + row;
-            return Err(ServerError::Differs {
-                position,
-                exact: self.context.exact,
-            });
-        }
-        let sure = (step.activations.tokens.saturating_sub(step.drafted)) as usize * self.row();
-        let (given, given_drafts) = sent.bytes.split_at(sure.min(sent.bytes.len()));
-        let (gave, gave_drafts) = payload.bytes.split_at(sure.min(payload.bytes.len()));
-        let held = (given_drafts.to_vec(), gave_drafts.to_vec());
-        let (counted_in, counted_out) = std::mem::replace(&mut self.held, held);
-        let mut ranges = self.commit(&counted_in, &counted_out)?;
-        ranges.extend(self.commit(given, gave)?);
-        // What an earlier epoch signed is not signed again.
-        let signed = self.verified.positions();
-        self.due.extend(
-            ranges
-                .into_iter()
-                .filter(|(given, _)| given.start >= signed),
-        );
-        work.outputs.extend_from_slice(&payload.bytes);
-        Ok(())
-    }
-
-    /// Commits to what went in and came out, and gives the ranges that are now complete.
-    fn commit(&mut self, given: &[u8], gave: &[u8]) -> Result<Vec<(Range, Range)>, ServerError> {
-        let length = |error| match error {
-            quipu_attest::CommitError::Rows { row, got } => {
-                ActivationsError::Length { expected: row, got }
-            }
-            quipu_attest::CommitError::Type(dtype) => ActivationsError::Type(dtype),
-        };
-        let given = self.input.push(given).map_err(length)?;
-        let gave = self.output.push(gave).map_err(length)?;
-        Ok(given.into_iter().zip(gave).collect())
-    }
-
-    /// After a break the same receipt may come twice: with the step that is repeated, and because
-    /// it was missing when the stream opened.
-    fn take_receipt(&mut self, signed: SignedReceipt) -> Result<(), ServerError> {
-        if self.early.contains(&signed) || self.verified.has(&signed.receipt) {
-            return Ok(());
-        }
-        if self.early.len() >= MAX_EARLY {
-            return Err(ServerError::Unexpected("a receipt"));
-        }
-        self.early.push_back(signed);
-        Ok(())
-    }
-
-    fn match_receipts(&mut self) -> Result<(), ServerError> {
-        while let (Some((given, gave)), Some(signed)) = (self.due.front(), self.early.front()) {
-            self.verified.take(given, gave, signed.clone())?;
-            self.due.pop_front();
-            self.early.pop_front();
-        }
-        if let Some(head) = self.verified.head() {
-            self.context.ledger.lock().verified(head);
-        }
-        Ok(())
-    }
-
     /// Pays for what was verified.
-    async fn pay(&mut self) -> Result<(), ServerError> {
+    pub async fn pay(&mut self) -> Result<(), ServerError> {
         let signed = self.context.ledger.lock().pay(self.server.node);
         match signed {
             Some((voucher, signature)) => {
@@ -755,14 +512,14 @@ impl Link {
         }
     }
 
-    /// Opens the broken stream again in the same epoch, if the server still holds what it held and
-    /// no more than one step is open: that one is repeated. It is done with there, or can be.
-    async fn resume(
+    /// Opens the broken stream again in the same epoch, if the server still holds what it held and has done
+    /// no more than the first of the steps that are open: that one it answers again, the others come.
+    pub async fn resume(
         &mut self,
         cause: ServerError,
         upstream: &[SignedReceipt],
     ) -> Result<(), ServerError> {
-        if self.resumes >= RESUMES || self.inflight.len() > 1 {
+        if self.resumes >= RESUMES {
             return Err(cause);
         }
         self.resumes += 1;
@@ -776,8 +533,10 @@ impl Link {
         let begins = next.map_or(self.sent, |step| step.position);
         let held_until = opened.position.saturating_add(opened.drafted);
         let is_next = opened.position <= begins && begins <= held_until;
-        let is_done =
-            next.is_some_and(|step| (held_until, opened.drafted) == (self.sent, step.drafted));
+        let is_done = next.is_some_and(|step| {
+            let end = step.position.saturating_add(step.activations.tokens);
+            (held_until, opened.drafted) == (end, step.drafted)
+        });
         if !is_next && !is_done {
             return Err(ServerError::Forgot {
                 position: opened.position,
@@ -798,14 +557,13 @@ impl Link {
         }
         // They admit the step.
         self.forward(upstream, self.sent).await?;
-        if let Some(inflight) = self.inflight.front_mut() {
-            inflight.sent = false;
-            let position = inflight.step.position;
-            // Whether it was handed on before the break, nobody tells us any more.
-            self.not_handed_on.0 = Some(position);
-            self.bring(position).await?;
+        // What was handed on before the break, to it or by it, nobody tells us any more.
+        self.handed_on_from = self.sent;
+        self.quiet_since = Instant::now();
+        for inflight in &mut self.inflight {
+            inflight.way = Way::Missing;
         }
-        Ok(())
+        self.bring().await
     }
 
     /// Ends the sequence: takes the receipt for what the last one left out and the head, pays, and
@@ -825,6 +583,13 @@ impl Link {
 
     /// May be repeated after the stream broke: a server says again what it said at the end.
     async fn try_finish(&mut self, upstream: &[SignedReceipt]) -> Result<(), ServerError> {
+        // Where the answer broke off, steps may be under way: they are computed and paid.
+        self.is_missing(None);
+        while !self.inflight.is_empty() {
+            self.bring().await?;
+            let (response, payload) = within(self.limit(), self.hear()).await?;
+            self.take(response, payload, &[], 0.0)?;
+        }
         self.forward(upstream, self.sent).await?;
         let (given, gave) = std::mem::take(&mut self.held);
         let mut ranges = self.commit(&given, &gave)?;
@@ -835,7 +600,7 @@ impl Link {
         let positions = self.sent;
         self.send(Request::Finish { positions }, None).await?;
         let finished = loop {
-            let received = within(self.context.step_timeout, self.receive()).await?;
+            let received = within(self.context.step_timeout, self.stream.receive()).await?;
             match received.0 {
                 Response::NotHandedOn { .. } => {}
                 other if self.is_repeat(&other) => self.repeats -= 1,
@@ -855,7 +620,10 @@ impl Link {
         self.pay().await?;
         let last = self.context.ledger.lock().vouchered(self.server.node);
         while self.accepted < last {
-            match within(self.context.open_timeout, self.receive()).await?.0 {
+            match within(self.context.open_timeout, self.stream.receive())
+                .await?
+                .0
+            {
                 Response::NotHandedOn { .. } => {}
                 other if self.is_repeat(&other) => self.repeats -= 1,
                 Response::VoucherAccepted { positions } => {
@@ -867,10 +635,4 @@ impl Link {
         }
         Ok(())
     }
-}
-
-/// What is still to be run, and what came out.
-struct Work<'a> {
-    task: Task<'a>,
-    outputs: Vec<u8>,
 }

@@ -45,9 +45,15 @@ pub enum ActivationsError {
         /// What came.
         got: usize,
     },
-    /// A number is not finite, or not in the type that is sent: no honest model sends it.
+    /// A number is not finite: no honest model sends it.
     #[error("the activations hold a number that is not finite")]
     NotFinite,
+    /// A number is too large for the type that is sent. The model's activations reach further than the
+    /// profile allows for: nobody's fault but that of who chose it.
+    #[error(
+        "the activations reach beyond {0:?}; the subnet needs a profile with activations in Bf16 or F32"
+    )]
+    Beyond(DType),
 }
 
 /// Bytes of a number of this type on the wire; `None` for one that is never sent.
@@ -110,8 +116,11 @@ impl Activations {
         };
         let activations = Self::new(header, bytes.into())?;
         // What is finite in f32 may be beyond the type.
-        if dtype != DType::F32 {
-            activations.to_f32()?;
+        if dtype != DType::F32 && activations.to_f32().is_err() {
+            return Err(match values.iter().all(|value| value.is_finite()) {
+                true => ActivationsError::Beyond(dtype),
+                false => ActivationsError::NotFinite,
+            });
         }
         Ok(activations)
     }
@@ -226,12 +235,12 @@ mod tests {
     fn numbers_beyond_a_type_are_not_sent() {
         let send = |value, dtype| Activations::rounded(&[value], 1, dtype).map(|sent| sent.bytes);
         assert!(send(65519.0, DType::F16).is_ok());
-        assert_eq!(send(65520.0, DType::F16), Err(ActivationsError::NotFinite));
+        let beyond = |dtype| Err(ActivationsError::Beyond(dtype));
+        assert_eq!(send(65520.0, DType::F16), beyond(DType::F16));
+        assert_eq!(send(-1e6, DType::F16), beyond(DType::F16));
         assert!(send(65520.0, DType::Bf16).is_ok());
-        assert_eq!(
-            send(f32::MAX, DType::Bf16),
-            Err(ActivationsError::NotFinite)
-        );
+        assert_eq!(send(f32::MAX, DType::Bf16), beyond(DType::Bf16));
+        assert_eq!(send(f32::NAN, DType::F16), Err(ActivationsError::NotFinite));
         assert_eq!(
             send(1.0, DType::Q8_0),
             Err(ActivationsError::Type(DType::Q8_0))

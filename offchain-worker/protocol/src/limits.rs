@@ -8,11 +8,22 @@ pub const MAX_HEADER: usize = 4 * 1024;
 pub const MAX_PAYLOAD: usize = 32 * 1024 * 1024;
 /// Most positions in one step; a longer prompt goes in several.
 pub const MAX_STEP_TOKENS: u32 = 512;
+/// Bytes that a stream buffers in each direction while its reader does something else; that of yamux at
+/// the least.
+pub const STREAM_BUFFER: usize = 256 * 1024;
+/// Most bytes of steps that a client sends before the first of them is answered, unless a single one has
+/// more: their outputs have as many, and neither end may wait for the other to read.
+pub const PIPELINE_BYTES: usize = STREAM_BUFFER / 4 * 3;
+/// Most steps that a client sends before the first of them is answered.
+pub const PIPELINE_STEPS: usize = 32;
 /// Most positions at the end of a step that are drafted.
 pub const MAX_DRAFTED: u32 = 16;
 /// Drafted positions that may fail to count in a session, beyond as many as it has positions. They
 /// are computed, and nobody pays for them.
 pub const DRAFT_ALLOWANCE: u32 = 64;
+/// How often a client may begin a session's sequence anew at one server: it is computed again, and nobody
+/// pays twice.
+pub const MAX_REPLAYS: u32 = 8;
 /// Positions that a server serves beyond the last voucher.
 pub const CREDIT_POSITIONS: u32 = 96;
 /// Complete ranges that a server serves without having seen the predecessor's receipts for them.

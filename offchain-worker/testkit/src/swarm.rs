@@ -12,7 +12,10 @@ use quipu_network::{
     system_clock, ClientStream, Clock, FrameRate, IncomingStreams, ServerStream,
 };
 use quipu_primitives::{AccountBytes, Digest, NodeId, SubnetId};
-use quipu_protocol::{limits::STEP_TIMEOUT, Announcement, Frame, SignedAnnouncement};
+use quipu_protocol::{
+    limits::{STEP_TIMEOUT, STREAM_BUFFER},
+    Announcement, Frame, SignedAnnouncement,
+};
 use quipu_worker_core::ports::{PeerError, Peers, ServeStream};
 use std::{
     collections::HashMap,
@@ -24,9 +27,6 @@ use tokio::{
     sync::{mpsc, watch},
     time::sleep,
 };
-
-/// Bytes that a pipe holds before its writer waits.
-const PIPE: usize = 64 * 1024;
 
 /// What goes wrong on the links of one server. Takes effect with the next frame or stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -336,8 +336,8 @@ impl Peers for MemoryPeers {
             }
             (server.streams.clone(), server.cuts.subscribe())
         };
-        let (client_end, client_link) = duplex(PIPE);
-        let (server_end, server_link) = duplex(PIPE);
+        let (client_end, client_link) = duplex(STREAM_BUFFER);
+        let (server_end, server_link) = duplex(STREAM_BUFFER);
         let StreamLimits {
             step_timeout,
             idle,

@@ -8,7 +8,8 @@ use quipu_network::{
 };
 use quipu_primitives::{AccountBytes, Digest, NodeId, SubnetId};
 use quipu_protocol::{
-    limits::STEP_TIMEOUT, Activations, Announcement, Request, Response, SignedAnnouncement,
+    limits::{STEP_TIMEOUT, STREAM_BUFFER},
+    Activations, Announcement, Request, Response, SignedAnnouncement,
 };
 use quipu_worker_core::ports::{Announcer, Incoming, PeerError, Peers, ServeStream, ServerStream};
 use std::time::Duration;
@@ -54,8 +55,6 @@ impl ServerStream for Stream {
 
 /// Streams to ourselves that may wait to be served; whoever opens further ones waits.
 const OWN_QUEUE: usize = 4;
-/// Bytes under way in each direction of a stream to ourselves.
-const OWN_BUFFER: usize = 64 << 10;
 
 /// The swarm with this server in it: the servers that answer a job may include ourselves, whom the
 /// network can't dial. Streams to ourselves have the frames and limits of all others.
@@ -92,7 +91,7 @@ impl Peers for PeersAndOurselves {
         if peer != self.local() {
             return self.network.open(peer, addresses).await;
         }
-        let (near, far) = tokio::io::duplex(OWN_BUFFER);
+        let (near, far) = tokio::io::duplex(STREAM_BUFFER);
         let rate = FrameRate::default();
         let far = quipu_network::ServerStream::over(peer.to_vec(), far, STREAM_IDLE, rate);
         let ended = |_| PeerError::Unreachable("this server takes no more streams".into());

@@ -36,6 +36,8 @@ pub struct State {
     pub raise_prices: bool,
     /// Replaces the block of the next opening by one in which another's session has its id.
     pub replace_opening: Option<AccountBytes>,
+    /// Steps in the order in which the servers computed them: who, and the first position.
+    pub computed: Vec<(NodeId, u32)>,
 }
 
 pub struct FakeChain(pub Mutex<State>);
@@ -100,6 +102,7 @@ impl FakeChain {
             break_settlement: None,
             raise_prices: false,
             replace_opening: None,
+            computed: Vec::new(),
         }))
     }
 

@@ -6,7 +6,7 @@ use super::{
     failover::cases,
     swarm::Fault,
     toy::{greedy, VOCAB},
-    world::{prompt, sampling, span, World, WorldBuilder, THIRDS},
+    world::{prompt, sampling, span, World, WorldBuilder, STEP, THIRDS},
 };
 use crate::{
     draft::{Drafted, Drafter},
@@ -164,7 +164,7 @@ proptest! {
         prop_assert_eq!((&drafting.tokens, &drafting.text), (&plain.tokens, &plain.text));
         prop_assert_eq!(&drafting.paid, &plain.paid);
         prop_assert_eq!(drafting.receipt_root, plain.receipt_root);
-        prop_assert_eq!(drafting.failovers.len(), usize::from(kind >= 3 && at >= PROMPT));
+        prop_assert_eq!(drafting.failovers.len(), usize::from(kind >= 3 && at >= STEP));
     }
 
     /// A server that dies with guesses in its cache is replaced as any other.

@@ -4,7 +4,7 @@ use super::{
     chain::SUBNET,
     swarm::Fault,
     toy::{greedy, Numerics},
-    world::{prompt, sampling, span, WorldBuilder, THIRDS},
+    world::{prompt, sampling, span, WorldBuilder, STEP, THIRDS},
 };
 use crate::{
     ends::Prompt,
@@ -16,9 +16,8 @@ use quipu_primitives::{Kernel, NodeId, RECEIPT_POSITIONS};
 use quipu_protocol::RefusalCode;
 
 const TOKENS: u32 = 45;
-/// More than the credit: the prompt goes in two steps.
+/// More than the credit: the last of its steps waits for receipts.
 const PROMPT: u32 = 120;
-const FIRST_STEP: u32 = 96;
 const POSITIONS: u32 = PROMPT + TOKENS - 1;
 
 /// So many, or what the environment asks for.
@@ -151,7 +150,7 @@ proptest! {
         prop_assert_eq!(&generation.tokens, &expected);
         prop_assert_eq!(world.paid(), (1..=3).map(|node| (node, POSITIONS)).collect::<Vec<_>>());
         // Nothing is lost by a restart before the first step.
-        let replays = usize::from(kind >= 3 && at >= FIRST_STEP);
+        let replays = usize::from(kind >= 3 && at >= STEP);
         prop_assert_eq!(generation.failovers.len(), replays);
         for failover in &generation.failovers {
             prop_assert_eq!(&failover.replaced_by, &vec![failover.failed]);
@@ -169,7 +168,7 @@ fn liars_are_caught_and_replaced() {
             (Fault::LieReceipt(130), 128),
             (Fault::ForgeKey, 0),
             (Fault::LieOutput(10), 0),
-            (Fault::NotFinite(90), 0),
+            (Fault::NotFinite(90), 64),
             (Fault::NotFinite(140), 128),
         ] {
             let (generation, paid) = disturbed(Kernel::ReproducibleV1, &prompt, third, fault);

@@ -130,6 +130,24 @@ async fn a_seed_makes_the_text_reproducible() {
     assert_ne!(text(None).await, text(None).await);
 }
 
+/// While the last server computes one step of a prompt, those before it compute the next ones.
+#[tokio::test]
+async fn the_steps_of_a_prompt_follow_on_each_other() {
+    let world = thirds().build();
+    world.generate(&prompt(2, 150), 3).await.unwrap();
+    let computed = world.chain.0.lock().computed.clone();
+    let when = |step| computed.iter().position(|one| *one == step).unwrap();
+    assert!(when((1, 64)) < when((3, 0)), "{computed:?}");
+    assert!(when((2, 64)) < when((3, 64)), "{computed:?}");
+    // Nobody runs ahead of what is paid.
+    assert!(when((1, 96)) > when((3, 0)), "{computed:?}");
+    for node in 1..=3 {
+        let of_node = computed.iter().filter(|(one, _)| *one == node);
+        let positions: Vec<u32> = of_node.map(|(_, position)| *position).collect();
+        assert_eq!(positions, [0, 32, 64, 96, 128, 150, 151]);
+    }
+}
+
 #[tokio::test]
 async fn one_server_may_hold_everything() {
     let world = WorldBuilder::exact().server(span(0, 6), None).build();

@@ -236,6 +236,8 @@ impl ToyServer {
                 Effect::Compute { position, input } => {
                     let cache = caches.get_mut(&id).unwrap();
                     assert_eq!(cache.len(), position, "appended out of order");
+                    let step = (self.me.node, position);
+                    self.chain.0.lock().computed.push(step);
                     let mut output = cache.forward(&input);
                     if let Some(Fault::Miscompute(at)) = fault {
                         if reaches(at) {

@@ -18,6 +18,8 @@ use quipu_primitives::{
 use quipu_worker_core::{keys::EphemeralKey, Signer};
 use std::{sync::Arc, time::Duration};
 
+/// Positions of a step of a prompt.
+pub const STEP: u32 = 32;
 pub const PRICE: Balance = 10;
 pub const FUNDS: Balance = 1_000_000;
 

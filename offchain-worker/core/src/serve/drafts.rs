@@ -118,8 +118,9 @@ impl Drafts {
         (self.held, self.input, self.output) = (held, input, output);
     }
 
-    /// The cache is lost, and they with it.
+    /// The cache is lost, and they with it: none of them counted.
     pub fn forget(&mut self) {
+        self.lost = self.lost_with(0);
         self.replace(0, Bytes::new(), Bytes::new());
     }
 }

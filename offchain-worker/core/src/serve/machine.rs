@@ -12,7 +12,7 @@ use quipu_primitives::{
     hash::hash_of, Digest, SessionId, SignatureBytes, Voucher, RECEIPT_POSITIONS,
 };
 use quipu_protocol::{
-    limits::{CREDIT_POSITIONS, LEASE, MAX_STEP_TOKENS},
+    limits::{CREDIT_POSITIONS, LEASE, MAX_REPLAYS, MAX_STEP_TOKENS},
     Activations, Push, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, Successor,
 };
 use std::sync::Arc;
@@ -108,6 +108,8 @@ pub struct Serving {
     successor: Option<Successor>,
     /// To be kept with the first `Open`.
     opened: Option<Record>,
+    /// How often the sequence was begun anew.
+    replays: u32,
 }
 
 impl Serving {
@@ -161,6 +163,7 @@ impl Serving {
             opened,
             commitments,
             drafts: Drafts::default(),
+            replays: 0,
             me,
         };
         if serving.commitments.is_cut() {
@@ -223,8 +226,17 @@ impl Serving {
             let position = self.commitments.signed_end();
             return self.opened(position, terms.receipts);
         }
-        let mut effects: Vec<Effect> = self.opened.take().map(Effect::Keep).into_iter().collect();
         let same_epoch = terms.epoch == self.epoch;
+        if !same_epoch && self.commitments.position() > 0 {
+            if self.replays >= MAX_REPLAYS {
+                let message = format!(
+                    "the sequence was begun anew {MAX_REPLAYS} times here; go on at another server"
+                );
+                return self.refuse(RefusalCode::Epoch, message);
+            }
+            self.replays += 1;
+        }
+        let mut effects: Vec<Effect> = self.opened.take().map(Effect::Keep).into_iter().collect();
         // A step that was never reported: nobody knows what the cache holds.
         if !same_epoch || self.pending.is_some() {
             if self.reserved.is_some() {

@@ -112,6 +112,8 @@ impl Conversation {
         };
         while flow == Flow::Continue {
             flow = tokio::select! {
+                // What the client says comes first: its vouchers and receipts admit what is pushed.
+                biased;
                 _ = stop.cancelled() => Flow::Close,
                 _ = ended.cancelled() => Flow::Close,
                 request = self.stream.receive() => self.answer(&slot, &ended, request).await,

@@ -5,7 +5,7 @@ use crate::{ports::ComputeError, serve::Identity};
 use proptest::prelude::*;
 use quipu_primitives::{Receipt, Span};
 use quipu_protocol::{
-    limits::{DRAFT_ALLOWANCE, MAX_DRAFTED},
+    limits::{DRAFT_ALLOWANCE, MAX_DRAFTED, MAX_REPLAYS},
     Activations, Push, RefusalCode, Request, Response, Step, Successor,
 };
 
@@ -273,4 +273,21 @@ fn a_lost_cache_takes_the_drafts_with_it() {
     let finish = Request::Finish { positions: 5 };
     assert_eq!(bench.ask(finish).refusal(), RefusalCode::Position);
     assert_eq!(bench.finish().receipts()[0].receipt.end, 4);
+}
+
+/// Whoever begins anew again and again does not get another allowance each time.
+#[test]
+fn drafts_that_a_new_epoch_drops_count_as_lost() {
+    let mut bench = Bench::first();
+    let mut lost = 0;
+    for epoch in 0..=MAX_REPLAYS {
+        bench.open(epoch);
+        let answer = bench.draft_with(0, rows(0, 1 + MAX_DRAFTED), MAX_DRAFTED);
+        if let Response::Refused(refusal) = &answer.replies[0].0 {
+            assert_eq!(refusal.code, RefusalCode::Drafted);
+            break;
+        }
+        lost += MAX_DRAFTED;
+    }
+    assert_eq!(lost, DRAFT_ALLOWANCE);
 }

@@ -3,7 +3,7 @@
 use super::bench::*;
 use crate::{keys::EphemeralKey, serve::*};
 use quipu_primitives::{views::SessionStatus, DType, Span};
-use quipu_protocol::{Open, RefusalCode, Request};
+use quipu_protocol::{limits::MAX_REPLAYS, Open, RefusalCode, Request};
 
 fn refused(
     change: impl Fn(&mut Open, &mut quipu_primitives::views::SessionInfo<[u8; 32]>),
@@ -84,6 +84,23 @@ fn a_higher_epoch_begins_anew_and_a_lower_one_is_refused() {
     assert_eq!(bench.open(1).refusal(), RefusalCode::Epoch);
     assert_eq!(bench.open(0).refusal(), RefusalCode::Epoch);
     assert_eq!(bench.open(2).opened_at(), 0);
+}
+
+/// What is computed again is paid once: it isn't computed for ever.
+#[test]
+fn a_sequence_begins_anew_only_so_often() {
+    let mut bench = Bench::first();
+    for epoch in 1..=MAX_REPLAYS {
+        // Nothing was computed in these two: they cost nothing, and count for nothing.
+        assert_eq!(bench.open(3 * epoch).opened_at(), 0);
+        assert_eq!(bench.open(3 * epoch + 1).opened_at(), 0);
+        bench.step(0, 40);
+    }
+    assert_eq!(bench.open(100).opened_at(), 0);
+    bench.step(0, 40);
+    assert_eq!(bench.open(101).refusal(), RefusalCode::Epoch);
+    // What is there is not lost by that.
+    assert_eq!(bench.open(100).opened_at(), 40);
 }
 
 #[test]
