@@ -2,14 +2,15 @@
 
 use super::{
     error::CliError,
-    values::{Account, Amount, Peer},
+    values::{Account, Amount, KernelName, Peer, WireType},
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use quipu_chain::Keypair;
-use quipu_client::SamplingOptions;
+use quipu_client::{ClientOptions, SamplingOptions};
 use quipu_engine::Model;
 use quipu_network::{bootstrap_peer, Multiaddr};
-use quipu_primitives::{JobId, Kernel, NodeId, SessionId, SubnetId};
+use quipu_primitives::{JobId, NodeId, SessionId, SubnetId};
+use quipu_protocol::limits::MAX_DRAFTED;
 use quipu_worker_core::Signer;
 use std::{path::PathBuf, sync::Arc};
 
@@ -119,27 +120,6 @@ pub enum Command {
     Chat(ChatArgs),
 }
 
-/// A family of kernels, as people write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum KernelName {
-    /// Burn's flex backend on a CPU, in f32.
-    FlexF32,
-    /// The reproducible CPU kernels.
-    ReproducibleV1,
-    /// Burn's CUDA backend.
-    Cuda,
-}
-
-impl From<KernelName> for Kernel {
-    fn from(name: KernelName) -> Self {
-        match name {
-            KernelName::FlexF32 => Kernel::FlexF32,
-            KernelName::ReproducibleV1 => Kernel::ReproducibleV1,
-            KernelName::Cuda => Kernel::Cuda,
-        }
-    }
-}
-
 /// `quipu subnet …`
 #[derive(Debug, Subcommand)]
 pub enum SubnetCommand {
@@ -173,6 +153,10 @@ pub struct RegisterArgs {
     /// Kernels that count as honest; repeatable.
     #[arg(long = "profile", value_enum, default_values_t = [KernelName::ReproducibleV1])]
     pub profiles: Vec<KernelName>,
+    /// Type in which activations cross the wire, whatever the kernels. In 16 bits, reproducible
+    /// kernels keep their promise for one cut of the model into spans.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = WireType::F32)]
+    pub activations: WireType,
     /// Self-bond that a server needs, where it is more than the chain's minimum.
     #[arg(long, default_value = "0")]
     pub min_self_bond: Amount,
@@ -317,6 +301,11 @@ pub struct AskArgs {
     /// Microseconds of latency per position that saving a millionth of a QPU is worth.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub price_weight: u64,
+    /// Most tokens that are guessed ahead with each that is sure, on subnets of an exact profile;
+    /// 0 guesses nothing. The answer and its price are the same, in fewer round trips.
+    #[arg(long, value_name = "N", default_value_t = ClientOptions::default().draft)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_DRAFTED)))]
+    pub draft: u32,
 }
 
 impl Command {
@@ -353,6 +342,16 @@ impl AskArgs {
             top_k: self.top_k,
             top_p: self.top_p,
             seed: self.seed,
+        }
+    }
+
+    /// How the client deals with the swarm.
+    pub fn options(&self) -> ClientOptions {
+        ClientOptions {
+            standbys: self.standbys,
+            price_weight: self.price_weight,
+            draft: self.draft,
+            ..ClientOptions::default()
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 use quipu_client::{
     generate::{Abandoned, Settlement},
     payment::Paid,
-    Client, ClientError, Event, Finish, Generation, Message, Prompt, Request,
+    Client, ClientError, Drafted, Event, Finish, Generation, Message, Prompt, Request,
 };
 use quipu_primitives::{Balance, InQpu};
 use serde_json::{json, Value};
@@ -131,8 +131,16 @@ pub fn summary(generation: &Generation) -> String {
         Some(Settlement { block, .. }) => format!("settled in block {block}"),
         None => "not settled".into(),
     };
+    let Drafted {
+        drafted, accepted, ..
+    } = generation.drafted;
+    let guessed = match drafted {
+        0 => String::new(),
+        _ => format!(", {accepted} of {drafted} guesses right"),
+    };
     format!(
-        "[{} tokens, first after {:.2} s, then {:.1} per second; {} to {} servers, {settled}]",
+        "[{} tokens, first after {:.2} s, then {:.1} per second{guessed}; {} to {} servers, \
+         {settled}]",
         generation.tokens.len(),
         generation.timing.first_token.as_secs_f64(),
         generation.timing.decode_rate,

@@ -12,7 +12,7 @@ use quipu_chain::show_account;
 use quipu_engine::Model;
 use quipu_primitives::{
     views::{NodeInfo, SubnetInfo, SubnetStatus},
-    AccountBytes, BoundedBytes, InQpu, Kernel, Manifest, SubnetId, Terms,
+    AccountBytes, BoundedBytes, InQpu, Kernel, Manifest, NumericProfile, SubnetId, Terms,
 };
 use quipu_worker_core::ports::{Call, ChainEvent};
 use serde_json::{json, Value};
@@ -81,6 +81,7 @@ pub fn manifest(args: &RegisterArgs) -> Result<Manifest, CliError> {
     let name = bounded("name", &args.name)?;
     let license = bounded("license", &args.license)?;
     let uri = bounded("uri", &args.uri)?;
+    let profiles = profiles(&model, args)?;
     let bar = ProgressBar::new(model.config().blocks as u64 + 2);
     // The template is a constant; should it ever be wrong, the plain bar does.
     if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len}, {eta} left") {
@@ -99,15 +100,27 @@ pub fn manifest(args: &RegisterArgs) -> Result<Manifest, CliError> {
         ..model.manifest(|| bar.inc(1))?
     };
     bar.finish_and_clear();
-    for kernel in &args.profiles {
-        let profile = model.profile(Kernel::from(*kernel))?;
-        if !manifest.profiles.contains(&profile) {
-            // There are fewer kernels than a manifest takes profiles.
-            let _ = manifest.profiles.try_push(profile);
-        }
+    for profile in profiles {
+        // There are fewer kernels than a manifest takes profiles.
+        let _ = manifest.profiles.try_push(profile);
     }
     manifest.validate().map_err(CliError::Manifest)?;
     Ok(manifest)
+}
+
+/// The profiles that count as honest, each once. Reads headers only.
+fn profiles(model: &Model, args: &RegisterArgs) -> Result<Vec<NumericProfile>, CliError> {
+    let mut profiles = Vec::new();
+    for kernel in &args.profiles {
+        let profile = NumericProfile {
+            activations: args.activations.into(),
+            ..model.profile(Kernel::from(*kernel))?
+        };
+        if !profiles.contains(&profile) {
+            profiles.push(profile);
+        }
+    }
+    Ok(profiles)
 }
 
 fn bounded<const N: u32>(option: &'static str, text: &str) -> Result<BoundedBytes<N>, CliError> {

@@ -1,7 +1,7 @@
 //! A client of the swarm, made from the command line.
 
 use super::{args::AskArgs, context::Context, error::CliError};
-use quipu_client::{Client, ClientOptions, Ends, EngineEnds};
+use quipu_client::{Client, Ends, EngineEnds};
 use quipu_engine::Model;
 use quipu_network::{Keypair, Network, NetworkConfig, NetworkMetrics, NoKeys, Role};
 use std::sync::Arc;
@@ -28,16 +28,11 @@ pub async fn client(args: &AskArgs, context: &Context) -> Result<Client, CliErro
         })?
     })?;
     let ends: Arc<dyn Ends> = Arc::new(ends);
-    let options = ClientOptions {
-        standbys: args.standbys,
-        price_weight: args.price_weight,
-        ..Default::default()
-    };
     Ok(Client::new(
         context.chain.clone(),
         Arc::new(network),
         ends,
         signer,
-        options,
+        args.options(),
     ))
 }

@@ -1,6 +1,7 @@
 //! The command line on a chain in memory.
 
 use super::{
+    ask,
     chat::History,
     context::{Context, People},
     *,
@@ -8,12 +9,15 @@ use super::{
 use async_trait::async_trait;
 use clap::CommandFactory;
 use quipu_chain::Keypair;
-use quipu_client::{EngineEnds, Message};
+use quipu_client::{
+    ClientOptions, Drafted, EngineEnds, Finish, Generation, Message, Settlement, Timing,
+};
 use quipu_primitives::{
     money::QPU,
     views::{NodeInfo, SubnetInfo},
-    AccountBytes, Balance, InQpu, NodeId, Span, SubnetId,
+    AccountBytes, Balance, DType, InQpu, Kernel, NodeId, Span, SubnetId,
 };
+use quipu_protocol::limits::MAX_DRAFTED;
 use quipu_testkit::{FakeChain, TinyFiles};
 use quipu_worker_core::{
     ports::{Call, Chain, ChainError, ChainEvent},
@@ -193,6 +197,81 @@ fn peers_are_read_in_both_forms() {
     assert!("0x00".parse::<Peer>().is_err());
 }
 
+#[test]
+fn how_far_is_guessed_ahead_is_up_to_who_asks() {
+    let options = |command: &[&str], more: &[&str]| {
+        let whom = ["--subnet", "1", "--model", "x"];
+        let cli = Cli::try_parse_from([&["quipu"], command, &whom, more].concat())?;
+        Ok::<_, clap::Error>(match cli.command {
+            Command::Generate(args) => args.ask.options(),
+            Command::Chat(args) => args.ask.options(),
+            other => panic!("{other:?}"),
+        })
+    };
+    for command in [&["generate", "--prompt", "y"][..], &["chat"]] {
+        assert_eq!(options(command, &[]).unwrap(), ClientOptions::default());
+        for draft in [0, 1, MAX_DRAFTED] {
+            let chosen = options(command, &["--draft", &draft.to_string()]).unwrap();
+            assert_eq!(chosen.draft, draft);
+        }
+        let beyond = (MAX_DRAFTED + 1).to_string();
+        let error = options(command, &["--draft", &beyond]).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.contains("--draft") && told.contains(&format!("not in 0..={MAX_DRAFTED}")),
+            "{told}"
+        );
+        assert!(options(command, &["--draft", "some"]).is_err());
+    }
+}
+
+#[test]
+fn the_end_of_an_answer_tells_how_many_guesses_were_right() {
+    let drafted = Drafted {
+        rounds: 2,
+        drafted: 8,
+        accepted: 6,
+    };
+    let guessing = Generation {
+        text: "knots".into(),
+        tokens: vec![1; 9],
+        prompt_tokens: vec![1; 3],
+        session: 5,
+        receipt_root: [0; 32],
+        settlement: Some(Settlement {
+            block: 7,
+            hash: None,
+        }),
+        paid: Vec::new(),
+        finish: Finish::Stop,
+        timing: Timing {
+            decode_rate: 4.0,
+            ..Timing::default()
+        },
+        drafted,
+        failovers: Vec::new(),
+        abandoned: Vec::new(),
+    };
+    assert_eq!(
+        ask::summary(&guessing),
+        "[9 tokens, first after 0.00 s, then 4.0 per second, 6 of 8 guesses right; 0 QPU to 0 \
+         servers, settled in block 7]"
+    );
+    let counts = |generation: &Generation| {
+        let timing = &ask::value(generation)["timing"];
+        ["guessing_rounds", "guessed_tokens", "guessed_right"].map(|field| timing[field].as_u64())
+    };
+    assert_eq!(counts(&guessing), [Some(2), Some(8), Some(6)]);
+
+    // Who guessed nothing is not told of it.
+    let plain = Generation {
+        drafted: Drafted::default(),
+        ..guessing
+    };
+    assert!(!ask::summary(&plain).contains("guess"));
+    assert_eq!(counts(&plain), [Some(0); 3]);
+}
+
 #[tokio::test]
 async fn a_model_is_registered_with_its_digests_and_found_again() {
     let (desk, files) = (Desk::new(), TinyFiles::new(1));
@@ -246,6 +325,59 @@ async fn a_model_is_registered_with_its_digests_and_found_again() {
         desk.run(&["subnet", "show", "7"]).await,
         Err(CliError::NoSubnet(7))
     ));
+}
+
+#[tokio::test]
+async fn a_creator_chooses_how_activations_cross_the_wire() {
+    let (desk, files) = (Desk::new(), TinyFiles::new(1));
+    let register = |more: &[&'static str]| {
+        let what = [
+            "--key",
+            "//Creator",
+            "subnet",
+            "register",
+            "--model",
+            files.path().to_str().unwrap(),
+            "--name",
+            "tiny",
+            "--license",
+            "Apache-2.0",
+            "--uri",
+            "file:tiny",
+        ];
+        [&what, more].concat()
+    };
+    let twice = ["--profile", "flex-f32", "--profile", "flex-f32"];
+    let both = [&twice[..], &["--profile", "reproducible-v1"]].concat();
+    let (f16, bf16) = (["--activations", "f16"], ["--activations", "bf16"]);
+    let default = [Kernel::ReproducibleV1];
+    let chosen = [Kernel::FlexF32, Kernel::ReproducibleV1];
+    for (more, activations, kernels) in [
+        (vec![], DType::F32, &default[..]),
+        (f16.to_vec(), DType::F16, &default),
+        ([&both[..], &bf16].concat(), DType::Bf16, &chosen),
+    ] {
+        let registered = desk.json(&register(&more)).await;
+        let id = registered["subnet"].as_u64().unwrap() as SubnetId;
+        let manifest = desk.chain.subnet(id).await.unwrap().unwrap().manifest;
+        let profiles: Vec<_> = manifest.profiles.iter().collect();
+        let found: Vec<Kernel> = profiles.iter().map(|profile| profile.kernel).collect();
+        assert_eq!(found, kernels);
+        for profile in profiles {
+            assert_eq!((profile.activations, profile.kv), (activations, DType::F32));
+        }
+    }
+    let shown = desk.json(&["subnet", "show", "2"]).await;
+    assert_eq!(shown["profiles"][0]["profile"]["activations"], "f16");
+
+    // What is never sent is refused with what is, before anything is read.
+    let quantised = register(&["--activations", "q8_0"]);
+    let error = Cli::try_parse_from([&["quipu"], &quantised[..]].concat()).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.contains("--activations") && told.contains("f32, f16, bf16"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

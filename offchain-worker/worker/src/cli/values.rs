@@ -1,10 +1,11 @@
-//! Amounts, accounts and peers as people write them.
+//! Amounts, accounts, peers and types as people write them.
 
+use clap::ValueEnum;
 use quipu_chain::{parse_account, Keypair};
 use quipu_network::PeerId;
 use quipu_primitives::{
     money::{DECIMALS, QPU},
-    AccountBytes, Balance, InQpu,
+    AccountBytes, Balance, DType, InQpu, Kernel,
 };
 use quipu_worker_core::Signer;
 use std::{fmt, str::FromStr};
@@ -97,6 +98,48 @@ impl FromStr for Peer {
         };
         peer.map(|peer| Peer(peer.to_bytes()))
             .ok_or("a peer id is what `quipu-worker id` prints: 12D3Koo…, or its multihash in hex")
+    }
+}
+
+/// A family of kernels, as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelName {
+    /// Burn's flex backend on a CPU, in f32.
+    FlexF32,
+    /// The reproducible CPU kernels.
+    ReproducibleV1,
+    /// Burn's CUDA backend.
+    Cuda,
+}
+
+impl From<KernelName> for Kernel {
+    fn from(name: KernelName) -> Self {
+        match name {
+            KernelName::FlexF32 => Kernel::FlexF32,
+            KernelName::ReproducibleV1 => Kernel::ReproducibleV1,
+            KernelName::Cuda => Kernel::Cuda,
+        }
+    }
+}
+
+/// A type in which activations can be sent, as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WireType {
+    /// As they are computed.
+    F32,
+    /// Half of the bytes, for models none of whose activations lies beyond 65504.
+    F16,
+    /// Half of the bytes, of any size, rounded more coarsely than f16.
+    Bf16,
+}
+
+impl From<WireType> for DType {
+    fn from(name: WireType) -> Self {
+        match name {
+            WireType::F32 => DType::F32,
+            WireType::F16 => DType::F16,
+            WireType::Bf16 => DType::Bf16,
+        }
     }
 }
 

@@ -133,6 +133,28 @@ async fn a_subnet_with_foreign_profiles_is_not_served() {
     assert!(error.to_string().contains("CUDA (kernel cuda)"), "{error}");
 }
 
+#[test]
+fn a_worker_sends_activations_as_the_creator_chose_and_no_other_type() {
+    let mut manifest = TinyFiles::new(1).manifest();
+    let mut found = |types: &[DType]| {
+        let profiles = types.iter().map(|activations| NumericProfile {
+            activations: *activations,
+            ..flex_profile()
+        });
+        manifest.profiles = profiles.collect::<Vec<_>>().try_into().unwrap();
+        manifest.validate().unwrap();
+        profile(&manifest, Device::Cpu).map(|profile| profile.activations)
+    };
+    for sent in [DType::F32, DType::F16, DType::Bf16] {
+        assert_eq!(found(&[sent]), Some(sent));
+    }
+    // The chain takes a type that is never sent; nobody serves it.
+    for never in [DType::Q8_0, DType::Q4_0, DType::Q4_1, DType::Mixed] {
+        assert_eq!(found(&[never]), None);
+        assert_eq!(found(&[never, DType::F16]), Some(DType::F16));
+    }
+}
+
 #[tokio::test]
 async fn without_a_span_a_worker_fills_the_gap_and_keeps_its_seat() {
     let subnet = Subnet::new();
