@@ -1,6 +1,7 @@
 """What scripts/bench computes from samples, draws and writes, and what it makes of other programs' words."""
 
 import argparse
+import io
 import json
 import os
 import select
@@ -145,6 +146,14 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(values["decode_vs_llamacpp_q4_1"], 1.2)
         self.assertAlmostEqual(values["decode_vs_llamacpp_best"], 0.9)
         self.assertAlmostEqual(values["decode_q4_0_vs_llamacpp_q4_0"], 5.0)
+
+    def test_candle_counts_in_the_format_in_which_it_is_faster(self):
+        rounds = [
+            {"exact/1": {"decode": 90.0}, "candle/1": {"decode": f32}, "candle-q4_1/1": {"decode": 9.0}}
+            for f32 in [18.0, 30.0]
+        ]
+        values, _ = figures.ratios(rounds, figures.medians(rounds))
+        self.assertAlmostEqual(values["decode_vs_candle"], 4.0)
 
     def test_the_bound_of_100_ms_is_that_of_the_worst_prompt(self):
         self.assertAlmostEqual(figures.latency_bound(LINKS), 0.96)
@@ -376,9 +385,43 @@ output_of(["bash", "-c", "echo $$ >&$0; exec sleep 600", sys.argv[1]], pass_fds=
 
     def test_of_programs_given_no_state_is_named(self):
         args = argparse.Namespace(bin=Path("debug"), weights=Path("a.gguf"), llamacpp=False)
-        args.torch = args.petals = None
+        args.torch = args.petals = args.candle = None
         args.given = True
         self.assertEqual(measure.versions(args), {"quipu": "programs given", "weights": "a.gguf"})
+
+    def test_the_version_of_candle_is_the_one_it_is_pinned_to(self):
+        args = argparse.Namespace(bin=Path("debug"), weights=Path("a.gguf"), llamacpp=False)
+        args.torch, args.petals, args.candle, args.given = None, None, Path("bench-candle"), True
+        pinned = measure.field(LIB / "candle/Cargo.toml", r'^candle-core = .*"=(.*?)"')
+        self.assertRegex(pinned, r"^\d+\.\d+")
+        self.assertEqual(measure.versions(args)["candle"], pinned)
+
+    def test_candle_gets_the_tokens_of_both_prompts_for_both_of_its_models(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program, asked = Path(folder) / "candle", Path(folder) / "asked"
+            report = {"token_ids": [4, 5], "prompt_token_ids": [1, 2, 3], "load_seconds": 1}
+            report |= {"decode_seconds": 0.5, "prefill_seconds": 1.5}
+            program.write_text(f"#!/bin/bash\ncat >>{asked}; echo >>{asked}; echo '{json.dumps(report)}'\n")
+            program.chmod(0o755)
+            args = argparse.Namespace(steps=2, prompt_ids=[[1, 2, 3], [6]], candle=program)
+            args.candle_models = [("candle-q4_1", Path("a.gguf")), ("candle", Path("f32"))]
+            measured = measure.Round(args)
+            measured.candle(2)
+            jobs = [json.loads(line) for line in asked.read_text().splitlines()]
+        self.assertEqual([job["model"] for job in jobs], ["a.gguf", "a.gguf", "f32", "f32"])
+        self.assertEqual(jobs[2], {"model": "f32", "threads": 2, "tokens": [1, 2, 3], "decode": 2})
+        self.assertEqual(jobs[3], {"model": "f32", "threads": 2, "tokens": [6], "decode": 0})
+        self.assertEqual(measured.samples["candle/2"]["decode"], 4.0)
+        self.assertEqual(measured.samples["candle-q4_1/2"]["prefill"], 2.0)
+        self.assertEqual(measured.tokens["candle-q4_1/2"], [4, 5])
+
+    def test_candle_needs_the_weights_in_f32(self):
+        given = ["measure.py", "--bin", "b", "--weights", "w", "--results", "r", "--candle", "c"]
+        with mock.patch.object(sys, "argv", [*given, "--hf", "f32"]):
+            self.assertEqual(measure.options().candle, Path("c"))
+        with mock.patch.object(sys, "argv", given), mock.patch.object(sys, "stderr", io.StringIO()):
+            with self.assertRaises(SystemExit):
+                measure.options()
 
     def test_lists_are_of_positive_numbers(self):
         self.assertEqual(measure.counts("1,2"), [1, 2])

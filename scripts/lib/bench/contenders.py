@@ -124,6 +124,12 @@ def llamacpp(weights, tokens, decode, threads, flash=False, sessions=None):
     return python_job(sys.executable, "llamacpp.py", job)
 
 
+def candle(program, model, tokens, decode, threads):
+    """candle in f32 on a folder in Hugging Face's layout, or on a GGUF file as it is stored."""
+    job = {"model": str(model), "threads": threads, "tokens": tokens, "decode": decode}
+    return last_object(output_of([str(program)], input=json.dumps(job)))
+
+
 def sessions(bin_folder, weights, prompt, decode, threads, counts):
     """The engine's sessions in one process, a batch a step."""
     command = [str(bin_folder / "quipu-bench"), "process", "--model", str(weights)]
@@ -133,17 +139,7 @@ def sessions(bin_folder, weights, prompt, decode, threads, counts):
 
 
 def swarm(bin_folder, weights, prompts, decode, threads, counts):
-    """Three local workers: several sessions behind the first prompt, one behind the second. Only one where
-    answers are over before the next session is open: they are opened in one block after the other."""
-    try:
-        return swarm_of(bin_folder, weights, prompts, decode, threads, counts)
-    except RuntimeError as error:
-        if "did not run at the same time" not in str(error):
-            raise
-        return swarm_of(bin_folder, weights, prompts, decode, threads, [1])
-
-
-def swarm_of(bin_folder, weights, prompts, decode, threads, counts):
+    """Three local workers: several sessions behind the first prompt, one behind the second."""
     command = [str(bin_folder / "quipu-bench"), "swarm", "--model", str(weights)]
     command += ["--sessions", ",".join(map(str, counts)), "--prompt", prompts[0]]
     command += ["--long-prompt", prompts[1], "--max-tokens", str(decode), "--threads", str(threads)]

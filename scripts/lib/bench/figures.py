@@ -25,6 +25,7 @@ RATIOS = {
     ),
     "swarm3_aggregate8_vs_llamacpp": ("aggregate_8", ["swarm3"], ["llamacpp-q4_1"]),
     "decode_vs_torch": ("decode", ["exact"], ["torch"]),
+    "decode_vs_candle": ("decode", ["exact"], ["candle", "candle-q4_1"]),
     "exact_vs_burn": ("decode", ["exact"], ["engine"]),
 }
 # The keys that results.json always has, null where they could not be taken.

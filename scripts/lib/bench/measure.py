@@ -184,6 +184,7 @@ class Round:
                     )
                 ),
             )
+        self.candle(threads)
         if args.petals:
             self.take(f"petals/{threads}", lambda: self.petals(threads))
 
@@ -193,6 +194,15 @@ class Round:
             args.bin, args.weights, [PROMPT, LONG_PROMPT], args.steps, threads, args.sessions
         )
         return swarm_figures(report, self.tokens[f"exact/{threads}"])
+
+    def candle(self, threads):
+        args = self.args
+        for name, model in args.candle_models:
+
+            def run(which, steps, model=model):
+                return contenders.candle(args.candle, model, args.prompt_ids[which], steps, threads)
+
+            self.take(f"{name}/{threads}", lambda run=run: self.both(run))
 
     def petals(self, threads):
         ids = self.args.prompt_ids
@@ -261,6 +271,8 @@ def versions(args):
         if python:
             code = f"import importlib.metadata as m; print(m.version('{name}'))"
             found[name] = optional([str(python), "-c", code])
+    if args.candle:
+        found["candle"] = field(HERE / "candle/Cargo.lock", r'^name = "candle-core"\nversion = "(.*)"')
     return found
 
 
@@ -287,14 +299,15 @@ def options():
     parser.add_argument("--llamacpp", action="store_true")
     parser.add_argument("--torch", type=Path, help="a python with torch and transformers")
     parser.add_argument("--petals", type=Path, help="a python with petals")
-    parser.add_argument("--hf", type=Path, help="the model in Hugging Face's layout, for these two")
+    parser.add_argument("--candle", type=Path, help="the program of the package candle")
+    parser.add_argument("--hf", type=Path, help="the model in Hugging Face's layout, for these three")
     parser.add_argument("--publish", type=Path, help="a page with marks, which gets the results")
     parser.add_argument("--matrix-bench", type=Path, help="the Criterion bench `matrix`")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error("at least one round")
-    if (args.torch or args.petals) and not args.hf:
-        parser.error("--torch and --petals need --hf")
+    if (args.torch or args.petals or args.candle) and not args.hf:
+        parser.error("--torch, --petals and --candle need --hf")
     args.sessions = args.sessions or ([1, 8] if args.quick else [1, 2, 4, 8, 16])
     # Tokens that everybody decodes, alone or in one of several sessions.
     args.steps = DECODE // 2 if args.quick else DECODE
@@ -318,6 +331,9 @@ def prepare(args):
     args.python_contenders = []
     if args.torch:
         args.python_contenders.append(("torch", args.torch, "transformers_run.py"))
+    args.candle_models = []
+    if args.candle:
+        args.candle_models = [("candle-q4_1", args.weights), ("candle", args.hf)]
     if args.hf:
         args.blocks = json.loads((args.hf / "config.json").read_text())["num_hidden_layers"]
 

@@ -32,6 +32,32 @@ has_room() {
     [ "$free" -gt $(($2 * 1000 * 1000)) ]
 }
 
+# prepare_candle: builds candle's program and prints its path. For this machine, as llama.cpp is, and with no lints:
+# the package is none of the workspace.
+prepare_candle() {
+    local target=$CARGO_TARGET_DIR/bench-candle
+    say "Building candle's program (some minutes the first time)"
+    env -u RUSTC_WORKSPACE_WRAPPER RUSTFLAGS='-C target-cpu=native' cargo build --release --locked \
+        --manifest-path "$QUIPU_ROOT/scripts/lib/bench/candle/Cargo.toml" --target-dir "$target" >&2 ||
+        return 1
+    echo "$target/release/bench-candle"
+}
+
+# python_with_numpy FOLDER: a Python that has numpy, one of the environments in this folder or else a new one.
+python_with_numpy() {
+    local python
+    for python in "$1/venv/bin/python" "$1/torch/bin/python" "$1/numpy/bin/python" python3; do
+        if "$python" -c 'import numpy' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    say "Installing numpy"
+    { python3 -m venv "$1/numpy" &&
+        "$1/numpy/bin/python" -m pip install --quiet --disable-pip-version-check numpy; } >&2 || return 1
+    echo "$1/numpy/bin/python"
+}
+
 # prepare_hf PYTHON WEIGHTS FOLDER: these weights in f32 in Hugging Face's layout, for contenders that read no GGUF.
 prepare_hf() {
     local python=$1 weights=$2 folder=$3 script=$QUIPU_ROOT/scripts/lib/bench/gguf.py stamp

@@ -12,6 +12,8 @@ LABELS = {
     "swarm3": "three local workers, reproducible kernels",
     "llamacpp-q4_1": "llama.cpp, the same Q4_1 file",
     "llamacpp-q4_0": "llama.cpp, Q4_0",
+    "candle-q4_1": "candle, the same Q4_1 file",
+    "candle": "candle, f32",
     "torch": "transformers on torch, f32",
     "petals": "Petals, three local servers, f32",
     "sessions": "engine, one process",
@@ -32,6 +34,7 @@ RATIOS = {
     "worker_rss_ratio": ("a worker's resident memory : weights and configured cache", "≤ 1.3"),
     "reproducible_cost": ("time that the order of sums costs", "< 0.05"),
     "decode_vs_torch": ("decode : torch", ""),
+    "decode_vs_candle": ("decode : candle's best of f32 and Q4_1", ""),
     "exact_vs_burn": ("decode, reproducible kernels : Burn", ""),
 }
 
