@@ -172,11 +172,20 @@ impl ChainOfServers {
         Ok(chain)
     }
 
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        self.hops.iter().flat_map(|hop| &hop.link)
+    }
+
+    fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.hops.iter_mut().flat_map(|hop| &mut hop.link)
+    }
+
     /// Positions beyond those that entered the chain which every server's credit allows.
     fn room(&self) -> u32 {
-        let links = self.hops.iter().flat_map(|hop| &hop.link);
         let positions = self.history.positions();
-        let room = links.map(|link| link.allowed().saturating_sub(positions));
+        let room = self
+            .links()
+            .map(|link| link.allowed().saturating_sub(positions));
         room.min().unwrap_or(0)
     }
 
@@ -207,7 +216,7 @@ impl ChainOfServers {
         self.lost = self.lost.saturating_add(surplus);
         let positions = self.history.positions().saturating_sub(surplus);
         self.history.keep(positions);
-        for link in self.hops.iter_mut().flat_map(|hop| &mut hop.link) {
+        for link in self.links_mut() {
             link.keep(positions);
         }
     }

@@ -120,7 +120,9 @@ impl History {
     pub fn absorb(&mut self, boundary: u16, receipts: &[SignedReceipt]) {
         let crossed = self.crossed(boundary);
         let known = self.receipts.entry(boundary).or_default();
-        for signed in receipts {
+        let covered = known.last().map_or(0, |last| last.receipt.end);
+        let old = receipts.partition_point(|signed| signed.receipt.start < covered);
+        for signed in receipts.iter().skip(old) {
             let next = known.last().map_or(0, |last| last.receipt.end);
             if signed.receipt.start == next && signed.receipt.end <= crossed {
                 known.push(signed.clone());

@@ -103,7 +103,7 @@ struct InFlight {
 enum Way {
     /// The server before hands it on.
     HandedOn,
-    /// It does not yet.
+    /// It does not get there yet.
     Missing,
     /// It was sent from here.
     Sent,
@@ -478,7 +478,8 @@ impl Link {
         upstream: &[SignedReceipt],
         end: u32,
     ) -> Result<(), ServerError> {
-        for signed in upstream {
+        let known = upstream.partition_point(|signed| signed.receipt.start < self.upstreamed);
+        for signed in upstream.iter().skip(known) {
             let due = signed.receipt.start == self.upstreamed && signed.receipt.end <= end;
             if due {
                 self.send(Request::Upstream(signed.clone()), None).await?;

@@ -87,10 +87,7 @@ impl ChainOfServers {
 
     /// Every server has its whole time from now on.
     fn wait(&mut self) {
-        self.hops
-            .iter_mut()
-            .flat_map(|hop| &mut hop.link)
-            .for_each(Link::wait);
+        self.links_mut().for_each(Link::wait);
     }
 
     /// Gives every server what it may have, and takes one response. True once all of the input has come
@@ -116,8 +113,7 @@ impl ChainOfServers {
 
     /// Is nothing awaited of any server, but for receipts that may lag?
     fn is_idle(&self) -> bool {
-        let mut links = self.hops.iter().flat_map(|hop| &hop.link);
-        links.all(Link::is_idle)
+        self.links().all(Link::is_idle)
     }
 
     /// Have all steps come out at the end?
@@ -133,8 +129,7 @@ impl ChainOfServers {
             let mut tokens = left.min(most);
             let room = self.room();
             if tokens > room {
-                let mut links = self.hops.iter().flat_map(|hop| &hop.link);
-                if !self.has_crossed() || links.any(Link::owes) {
+                if !self.has_crossed() || self.links().any(Link::owes) {
                     break;
                 }
                 if room == 0 {
