@@ -272,29 +272,19 @@ fn the_end_of_an_answer_tells_how_many_guesses_were_right() {
     assert_eq!(counts(&plain), [Some(0); 3]);
 }
 
+/// What registers the tiny model at `path`, with further options.
+fn registering<'a>(path: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let what = ["--key", "//Creator", "subnet", "register", "--model", path];
+    let terms = ["--license", "Apache-2.0", "--uri", "file:tiny"];
+    [&what[..], &["--name", "tiny"], &terms, more].concat()
+}
+
 #[tokio::test]
 async fn a_model_is_registered_with_its_digests_and_found_again() {
     let (desk, files) = (Desk::new(), TinyFiles::new(1));
     let path = files.path().to_str().unwrap();
-    let register = [
-        "--key",
-        "//Creator",
-        "subnet",
-        "register",
-        "--model",
-        path,
-        "--name",
-        "tiny",
-        "--license",
-        "Apache-2.0",
-        "--uri",
-        "file:tiny",
-        "--profile",
-        "flex-f32",
-        "--profile",
-        "reproducible-v1",
-    ];
-    let registered = desk.json(&register).await;
+    let profiles = ["--profile", "flex-f32", "--profile", "reproducible-v1"];
+    let registered = desk.json(&registering(path, &profiles)).await;
     assert_eq!(registered["subnet"], 1);
     // The very manifest that a server will compare its files with.
     let subnet = desk.chain.subnet(1).await.unwrap().unwrap();
@@ -330,23 +320,8 @@ async fn a_model_is_registered_with_its_digests_and_found_again() {
 #[tokio::test]
 async fn a_creator_chooses_how_activations_cross_the_wire() {
     let (desk, files) = (Desk::new(), TinyFiles::new(1));
-    let register = |more: &[&'static str]| {
-        let what = [
-            "--key",
-            "//Creator",
-            "subnet",
-            "register",
-            "--model",
-            files.path().to_str().unwrap(),
-            "--name",
-            "tiny",
-            "--license",
-            "Apache-2.0",
-            "--uri",
-            "file:tiny",
-        ];
-        [&what, more].concat()
-    };
+    let path = files.path().to_str().unwrap();
+    let register = |more: &[&'static str]| registering(path, more);
     let twice = ["--profile", "flex-f32", "--profile", "flex-f32"];
     let both = [&twice[..], &["--profile", "reproducible-v1"]].concat();
     let (f16, bf16) = (["--activations", "f16"], ["--activations", "bf16"]);
@@ -436,21 +411,7 @@ async fn bad_manifests_are_refused_before_they_are_submitted() {
 async fn a_server_registers_bonds_and_is_shown() {
     let (desk, files) = (Desk::new(), TinyFiles::new(1));
     let path = files.path().to_str().unwrap();
-    desk.json(&[
-        "--key",
-        "//Creator",
-        "subnet",
-        "register",
-        "--model",
-        path,
-        "--name",
-        "tiny",
-        "--license",
-        "Apache-2.0",
-        "--uri",
-        "file:tiny",
-    ])
-    .await;
+    desk.json(&registering(path, &[])).await;
     let peer = quipu_network::Keypair::generate_ed25519()
         .public()
         .to_peer_id()
