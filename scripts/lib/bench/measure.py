@@ -166,8 +166,7 @@ class Round:
                 None,
             ),
         )
-        if not args.quick or threads == args.threads[0]:
-            self.take(f"swarm3/{threads}", lambda: (self.swarm(threads), None))
+        self.take(f"swarm3/{threads}", lambda: (self.swarm(threads), None))
         for name, python, script in args.python_contenders:
             self.take(
                 f"{name}/{threads}",
