@@ -22,6 +22,7 @@ define_benchmarks!(
     [pallet_transaction_payment, TransactionPayment]
     [pallet_utility, Utility]
     [quipu_pallet_inference, Inference]
+    [quipu_pallet_slashing, Slashing]
     [quipu_pallet_staking, Staking]
     [quipu_pallet_subnets, Subnets]
 );

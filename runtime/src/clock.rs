@@ -111,6 +111,11 @@ impl Schedule {
             .saturating_mul(u64::from(self.sessions_per_era))
     }
 
+    /// Blocks of an era, at one block a slot.
+    pub fn era_blocks(&self) -> u32 {
+        self.era_slots().try_into().unwrap_or(u32::MAX)
+    }
+
     /// Whole sessions that an amount takes to unbond, at one block a slot: for so many sessions an
     /// offence can be punished.
     pub fn offence_sessions(&self) -> u32 {
@@ -206,6 +211,8 @@ adapters! {
     UnbondingBlocks: u32 = |schedule| schedule.unbonding_blocks;
     /// Sessions for which an offence can be reported.
     OffenceSessions: u32 = |schedule| schedule.offence_sessions();
+    /// Blocks that a slash waits, in which it can be canceled: an era.
+    SlashDefer: u32 = |schedule| schedule.era_blocks();
     /// Sessions for which it is remembered which set of GRANDPA's authorities they had.
     SetIdSessions: u64 = |schedule| u64::from(schedule.offence_sessions());
     /// Most blocks for which a session of inference may be open.

@@ -190,6 +190,8 @@ pub mod runtime {
     pub type Offences = pallet_offences;
     #[runtime::pallet_index(26)]
     pub type Grandpa = pallet_grandpa;
+    #[runtime::pallet_index(27)]
+    pub type Slashing = quipu_pallet_slashing;
 
     #[runtime::pallet_index(40)]
     pub type Utility = pallet_utility;

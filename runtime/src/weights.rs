@@ -10,5 +10,6 @@
 //! staking pallet says that our part of it fits in, which that pallet's integrity test checks.
 
 pub mod quipu_pallet_inference;
+pub mod quipu_pallet_slashing;
 pub mod quipu_pallet_staking;
 pub mod quipu_pallet_subnets;

@@ -5,10 +5,10 @@ import { after, before, test } from 'node:test';
 import { ApiPromise, Keyring, WsProvider } from '@polkadot/api';
 import { u8aConcat, u8aToHex } from '@polkadot/util';
 import { startNode } from './node.mjs';
-import { hashOf, merkleRoot, voucherPayload } from './scale.mjs';
+import { hashOf, merkleRoot, receiptPayload, voucherPayload } from './scale.mjs';
 
 const QPU = 10n ** 12n;
-const OUR_PALLETS = ['subnets', 'staking', 'inference'];
+const OUR_PALLETS = ['subnets', 'staking', 'inference', 'slashing'];
 // A node that hangs fails the test instead of hanging it too.
 const LIMIT = { timeout: 240_000 };
 
@@ -32,7 +32,8 @@ after(async () => {
 
 /** Signs, submits and waits for the block; gives the extrinsic's events or throws its error by name. */
 function send(tx, signer) {
-  submitted.add(`${tx.method.section}.${tx.method.method}`);
+  const call = tx.method.section === 'sudo' ? tx.method.args[0] : tx.method;
+  submitted.add(`${call.section}.${call.method}`);
   return new Promise((resolve, reject) => {
     let unsubscribe;
     tx.signAndSend(signer, ({ status, events, dispatchError }) => {
@@ -108,7 +109,7 @@ const peerId = (fill) =>
 const refused = (name, tx, signer) => assert.rejects(send(tx, signer), new RegExp(`^Error: ${name}$`));
 
 test('a creator, two servers and a consumer', LIMIT, async () => {
-  const { subnets, staking, inference } = api.tx;
+  const { subnets, staking, inference, slashing, sudo } = api.tx;
   const [creator, alice, bob, consumer] = ['//Creator', '//Server1', '//Server2', '//Consumer'].map(key);
   const [aliceHot, bobHot] = ['//Server1//hot', '//Server2//hot'].map(key);
   for (const hot of [aliceHot, bobHot]) {
@@ -203,6 +204,33 @@ test('a creator, two servers and a consumer', LIMIT, async () => {
   await paid;
   const done = (await api.call.inferenceApi.job(job.job)).unwrap();
   assert.equal(done.status.asDone.answer.toUtf8(), 'Scattering.');
+
+  // A server that signs two things about the same positions is charged with it, once; its seat is
+  // gone and its bond waits, until governance cancels the case.
+  const says = (fill, signer = bobHot) => {
+    const bytes = (value) => new Uint8Array(32).fill(value);
+    const receipt = {
+      session, node: second, span: { start: 1, end: 2 }, weightsRoot: bytes(1), profile: profileDigest,
+      start: 0, end: 32, input: bytes(2), output: bytes(fill), previous: bytes(0),
+    };
+    return { receipt, signature: signer.sign(receiptPayload(genesis, receipt)) };
+  };
+  const report = (one, other) => slashing.reportEquivocation({
+    firstKey: bobHot.address, first: one, secondKey: bobHot.address, second: other,
+  });
+  await refused('slashing.NoContradiction', report(says(3), says(3)), consumer);
+  await refused('slashing.BadSecondSignature', report(says(3), says(4, aliceHot)), consumer);
+  const charged = await send(report(says(3), says(4)), consumer);
+  const { case: number, amount } = data(charged, 'slashing', 'CaseOpened');
+  assert.equal(amount.toBigInt(), 10_000n * QPU);
+  data(charged, 'subnets', 'NodeLeft');
+  await refused('slashing.AlreadyCharged', report(says(3), says(5)), consumer);
+  await refused('staking.SlashPending', staking.withdraw(second), bob);
+  await refused('slashing.NotDue', slashing.apply(number), alice);
+  const canceled = await send(sudo.sudo(slashing.cancel(number)), key('//Alice'));
+  data(canceled, 'slashing', 'CaseCanceled');
+  assert.equal((await api.query.slashing.cases(number)).unwrap().state.isCanceled, true);
+  data(await send(seat(second, 1), bobHot), 'subnets', 'SubnetActivated');
 
   // The rest of what a creator and an operator do, with its refusals.
   await send(subnets.updatePrice(first, 2n * price), aliceHot);

@@ -8,6 +8,12 @@ export function hashOf(domain, ...parts) {
   return blake2AsU8a(u8aConcat(compactAddLength(stringToU8a(domain)), ...parts), 256);
 }
 
+const u16 = (value) => {
+  const bytes = new Uint8Array(2);
+  new DataView(bytes.buffer).setUint16(0, value, true);
+  return bytes;
+};
+
 const u32 = (value) => {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, true);
@@ -43,4 +49,23 @@ export function voucherPayload(genesis, { session, node, positions }) {
     u32(node),
     u32(positions),
   );
+}
+
+/** What a hotkey signs about what its server took in and gave out. */
+export function receiptPayload(genesis, receipt) {
+  const digest = hashOf(
+    'quipu/receipt/1',
+    u64(receipt.session),
+    u32(receipt.node),
+    u16(receipt.span.start),
+    u16(receipt.span.end),
+    receipt.weightsRoot,
+    receipt.profile,
+    u32(receipt.start),
+    u32(receipt.end),
+    receipt.input,
+    receipt.output,
+    receipt.previous,
+  );
+  return hashOf('quipu/receipt-signature/1', hexToU8a(genesis), digest);
 }

@@ -176,6 +176,7 @@ pub(crate) fn node_info(node: NodeInfo<AccountId32>) -> NodeInfo<AccountBytes> {
         hotkey: node.hotkey.0,
         peer_id: node.peer_id,
         self_bond: node.self_bond,
+        pending_slash: node.pending_slash,
         seat: node.seat,
     }
 }

@@ -10,9 +10,8 @@ pub mod message;
 pub use activations::{Activations, ActivationsError, ActivationsHeader};
 pub use announcement::{Announcement, AnnouncementError, ServerState, SignedAnnouncement};
 pub use frame::{Frame, FrameError};
-pub use message::{
-    Open, Push, Refusal, RefusalCode, Request, Response, SignedReceipt, Step, Successor,
-};
+pub use message::{Open, Push, Refusal, RefusalCode, Request, Response, Step, Successor};
+pub use quipu_primitives::SignedReceipt;
 
 /// Version of everything in this crate. A server refuses an `Open` of another version.
 pub const VERSION: u16 = 3;

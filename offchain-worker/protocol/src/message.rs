@@ -3,18 +3,9 @@
 use crate::activations::ActivationsHeader;
 use codec::{Decode, Encode};
 use quipu_primitives::{
-    receipt::ReceiptHead, DType, NodeId, Receipt, SessionId, SignatureBytes, Voucher,
+    receipt::ReceiptHead, DType, NodeId, SessionId, SignatureBytes, SignedReceipt, Voucher,
 };
 use std::fmt;
-
-/// A receipt with the hotkey's signature over [`Receipt::payload`].
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct SignedReceipt {
-    /// What is signed.
-    pub receipt: Receipt,
-    /// sr25519, context `substrate`.
-    pub signature: SignatureBytes,
-}
 
 /// Begins or resumes a session at a server.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -13,6 +13,14 @@ use quipu_worker_core::{
 };
 use std::{io, path::PathBuf};
 
+/// What counts of a bond, as people read it.
+pub(crate) fn counted(bonded: Balance, pending: Balance) -> String {
+    match pending {
+        0 => InQpu(bonded).to_string(),
+        _ => format!("{} ({} wait to be slashed)", InQpu(bonded), InQpu(pending)),
+    }
+}
+
 /// What ends a worker. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -104,13 +112,15 @@ pub enum WorkerError {
     /// The bond is too small for a seat.
     #[error(
         "node {node} has bonded {}, which is too little for a seat: run `quipu node bond --node \
-         {node} --amount …` with its coldkey", InQpu(*.bonded)
+         {node} --amount …` with its coldkey", counted(*.bonded, *.pending)
     )]
     NotStaked {
         /// The node.
         node: NodeId,
-        /// What is bonded.
+        /// What counts of its bond.
         bonded: Balance,
+        /// What waits to be slashed, and doesn't count.
+        pending: Balance,
     },
     /// The chain gives no seat.
     #[error("node {node} gets no seat for blocks {span}: {source}")]
@@ -126,15 +136,17 @@ pub enum WorkerError {
     #[error(
         "node {node} lost its seat for blocks {span}: its owner gave it back, or its bond of {} \
          became too little; start the worker again to take it anew, after `quipu node bond --node \
-         {node} --amount …` if it is the bond", InQpu(*.bonded)
+         {node} --amount …` if it is the bond", counted(*.bonded, *.pending)
     )]
     SeatLost {
         /// The node.
         node: NodeId,
         /// The blocks that it served.
         span: Span,
-        /// What is bonded now.
+        /// What counts of its bond now.
         bonded: Balance,
+        /// What waits to be slashed, and doesn't count.
+        pending: Balance,
     },
     /// The node's seat is for something else now.
     #[error(

@@ -229,6 +229,7 @@ async fn try_take_seat(
         ChainError::Dispatch { error, .. } if error == "BondTooSmall" => WorkerError::NotStaked {
             node: id,
             bonded: node.self_bond,
+            pending: node.pending_slash,
         },
         source => WorkerError::NoSeat {
             node: id,

@@ -7,7 +7,7 @@ mod sessions;
 mod try_state;
 mod views;
 
-use crate::{Config, Duties, HoldReason, Pallet};
+use crate::{Config, Duties, HoldReason, Pallet, Sessions};
 use frame_support::{
     storage::with_storage_layer,
     traits::{
@@ -18,8 +18,8 @@ use frame_support::{
 };
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
-    traits::{Nodes, Obligations},
-    Balance, NodeId,
+    traits::{Nodes, Obligations, Service, Services},
+    Balance, NodeId, SessionId,
 };
 use sp_runtime::{
     traits::{One, Saturating},
@@ -101,5 +101,19 @@ impl<T: Config> Pallet<T> {
 impl<T: Config> Obligations for Pallet<T> {
     fn has_obligations(node: NodeId) -> bool {
         Duties::<T>::contains_key(node)
+    }
+}
+
+impl<T: Config> Services<T::AccountId, BlockNumberFor<T>> for Pallet<T> {
+    fn service(
+        session: SessionId,
+        node: NodeId,
+    ) -> Option<Service<T::AccountId, BlockNumberFor<T>>> {
+        let session = Sessions::<T>::get(session)?;
+        let serves = session.servers.iter().any(|server| server.node == node);
+        serves.then_some(Service {
+            consumer: session.consumer,
+            opened_at: session.opened_at,
+        })
     }
 }

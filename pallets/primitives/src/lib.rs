@@ -34,7 +34,7 @@ pub use manifest::{
     NumericProfile, RopeScaling, Terms,
 };
 pub use money::{cost, Balance, InQpu};
-pub use receipt::{Leaf, Receipt, RECEIPT_POSITIONS};
+pub use receipt::{Leaf, Receipt, SignedReceipt, RECEIPT_POSITIONS};
 pub use session::{voucher_payload, Voucher};
 pub use span::{Span, SpanError};
 

@@ -8,6 +8,7 @@ use crate::{
     hash::{hash_of, merkle_root, Digest},
     ids::{NodeId, SessionId},
     span::Span,
+    SignatureBytes,
 };
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -78,6 +79,25 @@ impl Receipt {
     pub fn payload(&self, genesis: &Digest) -> Digest {
         hash_of(b"quipu/receipt-signature/1", &(genesis, self.digest()))
     }
+
+    /// Can't both be true? Of a server's receipts of one session no two cover the same position:
+    /// whoever signed both lied to somebody.
+    pub fn contradicts(&self, other: &Receipt) -> bool {
+        let same_server = (self.session, self.node) == (other.session, other.node);
+        let overlap = self.start.max(other.start) < self.end.min(other.end);
+        same_server && overlap && self != other
+    }
+}
+
+/// A receipt with the hotkey's signature over [`Receipt::payload`].
+#[derive(
+    Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct SignedReceipt {
+    /// What is signed.
+    pub receipt: Receipt,
+    /// sr25519, context `substrate`.
+    pub signature: SignatureBytes,
 }
 
 /// One server's part of a session's receipt root.
@@ -125,6 +145,57 @@ mod tests {
             span: Span { start: 0, end: 10 },
             positions: 40,
             head: [1; 32],
+        }
+    }
+
+    fn receipt(start: u32, end: u32) -> Receipt {
+        Receipt {
+            session: 1,
+            node: 2,
+            span: Span { start: 0, end: 10 },
+            weights_root: [3; 32],
+            profile: [4; 32],
+            start,
+            end,
+            input: [5; 32],
+            output: [6; 32],
+            previous: [7; 32],
+        }
+    }
+
+    #[test]
+    fn receipts_that_share_a_position_contradict_each_other_unless_they_are_one() {
+        let first = receipt(0, 32);
+        assert!(!first.contradicts(&first.clone()), "one receipt");
+        assert!(!first.contradicts(&receipt(32, 64)), "the next");
+        assert!(!receipt(32, 64).contradicts(&first));
+        assert!(first.contradicts(&receipt(0, 31)), "cut short");
+        assert!(receipt(31, 40).contradicts(&first), "one position");
+        // Without positions, nothing is said about any.
+        assert!(!receipt(5, 5).contradicts(&first));
+        assert!(!receipt(9, 3).contradicts(&first));
+
+        // Whatever else is said of the same positions.
+        let others: [fn(&mut Receipt); 6] = [
+            |it| it.span.end = 9,
+            |it| it.weights_root[0] ^= 1,
+            |it| it.profile[0] ^= 1,
+            |it| it.input[0] ^= 1,
+            |it| it.output[0] ^= 1,
+            |it| it.previous[0] ^= 1,
+        ];
+        for change in others {
+            let mut other = first.clone();
+            change(&mut other);
+            assert!(first.contradicts(&other) && other.contradicts(&first));
+        }
+        // Other sessions and servers have nothing to do with it.
+        let elsewhere: [fn(&mut Receipt); 2] = [|it| it.session = 9, |it| it.node = 9];
+        for change in elsewhere {
+            let mut other = first.clone();
+            other.output = [0; 32];
+            change(&mut other);
+            assert!(!first.contradicts(&other));
         }
     }
 

@@ -50,6 +50,12 @@ pub trait Nodes<AccountId> {
     fn root_node_of(coldkey: &AccountId) -> Option<NodeId>;
 }
 
+/// Which keys vouch for what a node signed. Owned by `subnets`.
+pub trait Signers<AccountId, BlockNumber> {
+    /// Does this key sign for the node, or did it at some time after block `since`?
+    fn has_signed_for(node: NodeId, key: &AccountId, since: BlockNumber) -> bool;
+}
+
 /// Who serves what. Owned by `subnets`.
 pub trait Roster {
     /// Is the subnet open for sessions and jobs?
@@ -66,8 +72,11 @@ pub trait Roster {
 
 /// The bonds. Owned by `staking`.
 pub trait Bonds {
-    /// What the node's owner has bonded and not yet asked back.
+    /// What the node's owner has bonded and not yet asked back, without what pending slashes may
+    /// take of it.
     fn self_bond(node: NodeId) -> Balance;
+    /// What pending slashes will take of all that is at stake for the node.
+    fn pending_slash(node: NodeId) -> Balance;
     /// Self-bond without which no node may hold a seat.
     fn minimum_self_bond() -> Balance;
     /// Is nothing of the node left in the ledger, not even a chunk that waits for release? Only
@@ -119,7 +128,7 @@ impl PayoutGate for () {
     }
 }
 
-/// What a node did wrong, as consensus proved it.
+/// What a node is punished for. A node is charged with each only once, however often it is reported.
 #[derive(
     Clone,
     Copy,
@@ -132,30 +141,96 @@ impl PayoutGate for () {
     MaxEncodedLen,
     TypeInfo,
 )]
-pub struct Offence {
+pub enum Cause {
+    /// It broke the rules of consensus in a session of `pallet-session`.
+    #[codec(index = 0)]
+    Consensus {
+        /// That session.
+        session: u32,
+        /// The share of its bond that its offences of that session were known to cost before.
+        from: Perbill,
+        /// The share that they cost together with this one; more than `from`.
+        to: Perbill,
+    },
+    /// It signed two receipts that can't both be true, in a session of inference.
+    #[codec(index = 1)]
+    Equivocation {
+        /// That session.
+        session: SessionId,
+    },
+    /// It was convicted of a wrong computation.
+    #[codec(index = 2)]
+    Computation {
+        /// The session for which it computed.
+        session: SessionId,
+    },
+    /// It did not hand over the data that an audit drew.
+    #[codec(index = 3)]
+    Withheld {
+        /// The session that was audited.
+        session: SessionId,
+    },
+}
+
+/// What a node is charged with, and who is paid when it is punished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge<AccountId> {
     /// The offender.
     pub node: NodeId,
-    /// The share of its bond that the offence costs.
-    pub fraction: Perbill,
-    /// The session (of `pallet-session`) in which it happened.
-    pub session: u32,
+    /// What it did.
+    pub cause: Cause,
+    /// What was asked for the work in question; zero where none was sold.
+    pub price: Balance,
+    /// Who proved it.
+    pub reporter: Option<AccountId>,
+    /// Whom it cheated.
+    pub victim: Option<AccountId>,
 }
 
-/// Where proven offences go. Slashing lives behind this trait.
-pub trait OnOffence {
-    /// An offence was proven.
-    fn offence(offence: Offence);
+/// The one place that slashes. Owned by `slashing`.
+pub trait Slasher<AccountId> {
+    /// Takes up a case against the node, and says how much of its bond that will cost. The caller
+    /// has the proof.
+    fn charge(charge: Charge<AccountId>) -> Result<Balance, DispatchError>;
 }
 
-impl OnOffence for () {
-    fn offence(_: Offence) {}
+/// What hangs over nodes. Owned by `slashing`.
+pub trait PendingSlashes {
+    /// What cases that are not decided yet will take of the node's bond.
+    fn pending(node: NodeId) -> Balance;
 }
 
-/// The bonds as the slasher sees them. Implemented by `staking`.
+impl PendingSlashes for () {
+    fn pending(_: NodeId) -> Balance {
+        0
+    }
+}
+
+/// The bonds as the slasher sees them. Owned by `staking`.
 pub trait Slashable {
-    /// Burns up to `amount` of the node's bond, bonded and unbonding alike, and says how much it
-    /// was.
-    fn slash(node: NodeId, amount: Balance) -> Result<Balance, DispatchError>;
+    /// What was taken of a bond, until it is given away or burned by dropping it.
+    type Proceeds;
+
+    /// Takes up to `amount` of the node's bond, bonded and unbonding alike.
+    fn slash(node: NodeId, amount: Balance) -> Result<Self::Proceeds, DispatchError>;
     /// Everything that can be slashed: the bond and what waits for release.
     fn slashable(node: NodeId) -> Balance;
+    /// [`PendingSlashes::pending`] has another answer for this node than before.
+    fn pending_changed(node: NodeId);
+}
+
+/// What a server agreed to in a session, as its judge needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service<AccountId, BlockNumber> {
+    /// Who pays for it.
+    pub consumer: AccountId,
+    /// The block in which the session was opened.
+    pub opened_at: BlockNumber,
+}
+
+/// The sessions of inference. Owned by `inference`.
+pub trait Services<AccountId, BlockNumber> {
+    /// What the node agreed to in this session; `None` if it is not one of the session's servers, or
+    /// the session is no longer on record.
+    fn service(session: SessionId, node: NodeId) -> Option<Service<AccountId, BlockNumber>>;
 }

@@ -75,8 +75,10 @@ pub struct NodeInfo<AccountId> {
     pub hotkey: AccountId,
     /// libp2p peer id, the bytes of its multihash.
     pub peer_id: BoundedBytes<64>,
-    /// What the owner has bonded.
+    /// What counts of what the owner has bonded.
     pub self_bond: Balance,
+    /// What cases against the node that are not decided yet will take; it doesn't count.
+    pub pending_slash: Balance,
     /// What it serves, `None` without a seat.
     pub seat: Option<SeatInfo>,
 }

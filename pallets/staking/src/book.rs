@@ -1,16 +1,23 @@
 //! The only writer of the ledgers and of the holds behind them.
 
-use crate::{Config, Error, HoldReason, Ledger, Ledgers, TotalBonded};
+use crate::{Config, Error, HoldReason, Ledger, Ledgers, Pallet, TotalBonded};
 use core::marker::PhantomData;
-use frame_support::traits::{
-    fungible::MutateHold,
-    tokens::{Fortitude, Precision, Restriction},
+use frame_support::{
+    ensure,
+    traits::{
+        fungible::{BalancedHold, Credit, MutateHold},
+        tokens::{Fortitude, Precision, Restriction},
+        Imbalance,
+    },
 };
 use quipu_primitives::{
     traits::{Nodes, OnBondChange},
     Balance, NodeId,
 };
-use sp_runtime::{traits::Zero, ArithmeticError, DispatchError, DispatchResult};
+use sp_runtime::{traits::Zero, ArithmeticError, DispatchError, DispatchResult, TokenError};
+
+/// What was taken of a bond.
+pub(crate) type Taken<T> = Credit<<T as frame_system::Config>::AccountId, <T as Config>::Currency>;
 
 /// Owner of `Ledgers`, `TotalBonded` and the holds for [`HoldReason::Bond`]: each of its functions
 /// leaves them in agreement, and tells `OnBondChange` of a self-bond that changed.
@@ -42,24 +49,18 @@ impl<T: Config> Book<T> {
         })
     }
 
-    /// Burns up to `amount` of what the node has at stake, and gives how much that was.
-    pub fn slash(node: NodeId, amount: Balance) -> Result<Balance, DispatchError> {
+    /// Takes up to `amount` of what the node has at stake.
+    pub fn slash(node: NodeId, amount: Balance) -> Result<Taken<T>, DispatchError> {
         // A node that is gone has no ledger.
         let Some(keys) = T::Nodes::keys(node) else {
-            return Ok(0);
+            return Ok(Taken::<T>::zero());
         };
         Self::change(node, |ledger| {
-            let taken = ledger.slash(amount);
-            if taken.is_zero() {
-                return Ok(0);
-            }
-            T::Currency::burn_held(
-                &HoldReason::Bond.into(),
-                &keys.coldkey,
-                taken,
-                Precision::Exact,
-                Fortitude::Force,
-            )
+            let amount = ledger.slash(amount);
+            let (taken, missing) =
+                T::Currency::slash(&HoldReason::Bond.into(), &keys.coldkey, amount);
+            ensure!(missing.is_zero(), TokenError::FundsUnavailable);
+            Ok(taken)
         })
     }
 
@@ -95,7 +96,7 @@ impl<T: Config> Book<T> {
         let result = change(&mut ledger)?;
         Self::write(node, before, &ledger)?;
         if ledger.own != before {
-            T::OnBondChange::bond_changed(node, ledger.own);
+            T::OnBondChange::bond_changed(node, Pallet::<T>::what_counts(node, &ledger));
         }
         Ok(result)
     }

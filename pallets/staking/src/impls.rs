@@ -2,18 +2,18 @@
 //! bonds.
 
 use crate::{
-    book::Book, Config, CurrentValidators, Error, Event, HoldReason, Ledgers, Pallet,
+    book::{Book, Taken},
+    Config, CurrentValidators, Error, Event, HoldReason, Ledger, Ledgers, Pallet,
     PlannedValidators, Sessions,
 };
-use core::marker::PhantomData;
 use frame_support::{
-    defensive, ensure,
+    ensure,
     storage::with_storage_layer,
-    traits::{fungible::InspectHold, Get},
+    traits::{fungible::InspectHold, Get, Imbalance},
 };
 use quipu_primitives::{
     node_account,
-    traits::{Bonds, Nodes, Obligations, Offence, OnColdkeySwap, OnOffence, Slashable},
+    traits::{Bonds, Nodes, Obligations, OnBondChange, OnColdkeySwap, PendingSlashes, Slashable},
     Balance, NodeId, ROOT_SUBNET,
 };
 use sp_runtime::{
@@ -66,6 +66,8 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_withdraw(node: NodeId) -> DispatchResult {
         let coldkey = Self::owner(node)?;
+        let pending = T::Slasher::pending(node);
+        ensure!(pending.is_zero(), Error::<T>::SlashPending);
         let amount = Book::<T>::withdraw(node, &coldkey)?;
         Self::deposit_event(Event::Withdrawn {
             node,
@@ -120,6 +122,11 @@ impl<T: Config> Pallet<T> {
         T::Currency::balance_on_hold(&HoldReason::Bond.into(), account)
     }
 
+    /// What counts of a self-bond: pending slashes may take all that they cost from it.
+    pub(crate) fn what_counts(node: NodeId, ledger: &Ledger<T>) -> Balance {
+        ledger.own.saturating_sub(T::Slasher::pending(node))
+    }
+
     /// The account that stands for a node in the sessions.
     pub fn validator_id(node: NodeId) -> T::AccountId {
         node_account(node).into()
@@ -128,7 +135,11 @@ impl<T: Config> Pallet<T> {
 
 impl<T: Config> Bonds for Pallet<T> {
     fn self_bond(node: NodeId) -> Balance {
-        Ledgers::<T>::get(node).map_or(0, |ledger| ledger.own)
+        Ledgers::<T>::get(node).map_or(0, |ledger| Self::what_counts(node, &ledger))
+    }
+
+    fn pending_slash(node: NodeId) -> Balance {
+        T::Slasher::pending(node)
     }
 
     fn minimum_self_bond() -> Balance {
@@ -141,16 +152,23 @@ impl<T: Config> Bonds for Pallet<T> {
 }
 
 impl<T: Config> Slashable for Pallet<T> {
-    fn slash(node: NodeId, amount: Balance) -> Result<Balance, DispatchError> {
-        let amount = with_storage_layer(|| Book::<T>::slash(node, amount))?;
+    type Proceeds = Taken<T>;
+
+    fn slash(node: NodeId, amount: Balance) -> Result<Taken<T>, DispatchError> {
+        let taken = with_storage_layer(|| Book::<T>::slash(node, amount))?;
+        let amount = taken.peek();
         if !amount.is_zero() {
             Self::deposit_event(Event::Slashed { node, amount });
         }
-        Ok(amount)
+        Ok(taken)
     }
 
     fn slashable(node: NodeId) -> Balance {
         Ledgers::<T>::get(node).map_or(0, |ledger| ledger.total())
+    }
+
+    fn pending_changed(node: NodeId) {
+        T::OnBondChange::bond_changed(node, Self::self_bond(node));
     }
 }
 
@@ -183,20 +201,5 @@ impl<T: Config> Obligations for Pallet<T> {
         T::Sessions::has_keys(&Self::validator_id(node))
             || CurrentValidators::<T>::get().contains(&node)
             || PlannedValidators::<T>::get().contains(&node)
-    }
-}
-
-/// An [`OnOffence`] that burns the offender's share of its bond, chunks included, as soon as the
-/// offence is proven. Rounded up.
-pub struct SlashAtOnce<T>(PhantomData<T>);
-
-impl<T: Config> OnOffence for SlashAtOnce<T> {
-    fn offence(offence: Offence) {
-        let slashable = Pallet::<T>::slashable(offence.node);
-        let amount = offence.fraction.mul_ceil(slashable);
-        if Pallet::<T>::slash(offence.node, amount).is_err() {
-            // All of `slashable` is on hold, so it can be burned.
-            defensive!("a bond is not on hold");
-        }
     }
 }

@@ -28,7 +28,6 @@ mod mock;
 #[cfg(test)]
 mod tests;
 
-pub use impls::SlashAtOnce;
 pub use pallet::*;
 pub use types::*;
 pub use validators::{IdentificationOf, ValidatorIdOf};
@@ -43,11 +42,11 @@ pub mod pallet {
     use core::marker::PhantomData;
     use frame_support::{
         pallet_prelude::*,
-        traits::fungible::{hold::Mutate as MutateHold, Mutate},
+        traits::fungible::{hold::Mutate as MutateHold, Balanced, BalancedHold, Mutate},
     };
     use frame_system::pallet_prelude::*;
     use quipu_primitives::{
-        traits::{Nodes, OnBondChange, OnOffence},
+        traits::{Nodes, OnBondChange, PendingSlashes, Slasher},
         Balance, NodeId,
     };
     use sp_runtime::Perbill;
@@ -69,16 +68,18 @@ pub mod pallet {
 
         /// The money that bonds are held in.
         type Currency: Mutate<Self::AccountId>
+            + Balanced<Self::AccountId, Balance = Balance>
+            + BalancedHold<Self::AccountId>
             + MutateHold<Self::AccountId, Reason: From<HoldReason>, Balance = Balance>;
 
         /// The nodes and their owners.
         type Nodes: Nodes<Self::AccountId>;
 
-        /// Told of every self-bond that changed.
+        /// Told of every self-bond that changed, and of what pending slashes leave of it.
         type OnBondChange: OnBondChange;
 
-        /// Where proven offences go; [`SlashAtOnce`] burns at once.
-        type OnOffence: OnOffence;
+        /// Where validators are charged with what they did.
+        type Slasher: Slasher<Self::AccountId> + PendingSlashes;
 
         /// The pallet that runs the sessions.
         type Sessions: Sessions<Self::AccountId>;
@@ -239,7 +240,7 @@ pub mod pallet {
             /// How much.
             amount: Balance,
         },
-        /// Part of what a node had at stake was burned.
+        /// Part of what a node had at stake was taken.
         Slashed {
             /// The node.
             node: NodeId,
@@ -306,6 +307,8 @@ pub mod pallet {
         TooManyChunks,
         /// Nothing is due for release.
         NothingDue,
+        /// The node is charged with an offence: wait until that is decided.
+        SlashPending,
         /// Nothing is bonded for the node.
         NotBonded,
         /// Only nodes of the root subnet validate the chain.

@@ -4,7 +4,9 @@
 use crate as pallet_staking;
 use crate::Config;
 use frame_support::{
-    derive_impl, parameter_types, storage_alias,
+    derive_impl,
+    pallet_prelude::ValueQuery,
+    parameter_types, storage_alias,
     traits::{ConstU128, ConstU32, ConstU64},
     Twox64Concat,
 };
@@ -14,12 +16,12 @@ use pallet_session::{
 };
 use quipu_primitives::{
     node_account,
-    traits::{NodeKeys, Nodes, OnBondChange},
+    traits::{Cause, Charge, NodeKeys, Nodes, OnBondChange, PendingSlashes, Slashable, Slasher},
     Balance, NodeId, SubnetId, ROOT_SUBNET,
 };
 use sp_runtime::{
     impl_opaque_keys, testing::UintAuthorityId, traits::IdentityLookup, AccountId32, BuildStorage,
-    Perbill,
+    DispatchError, PerThing, Perbill, Rounding,
 };
 
 type Block = frame_system::mocking::MockBlock<Test>;
@@ -98,6 +100,10 @@ parameter_types! {
     pub static MinOffenceFraction: Perbill = Perbill::zero();
     /// What `OnBondChange` was told.
     pub static Told: Vec<(NodeId, Balance)> = Vec::new();
+    /// What nodes were charged with.
+    pub static Charges: Vec<Charge<AccountId32>> = Vec::new();
+    /// Do charges wait until [`decide`], or cost at once?
+    pub static Deferred: bool = false;
 }
 
 #[storage_alias]
@@ -137,6 +143,55 @@ impl OnBondChange for TestNodes {
     }
 }
 
+#[storage_alias]
+type PendingOf = StorageMap<Court, Twox64Concat, NodeId, Balance, ValueQuery>;
+
+/// Takes what offences of consensus cost, and burns it.
+pub struct Court;
+
+impl Slasher<AccountId32> for Court {
+    fn charge(charge: Charge<AccountId32>) -> Result<Balance, DispatchError> {
+        let Cause::Consensus { from, to, .. } = charge.cause else {
+            panic!("staking knows of consensus alone");
+        };
+        let node = charge.node;
+        let (missing, rest) = (to - from, Perbill::one() - from);
+        let share = Perbill::from_rational_with_rounding(
+            missing.deconstruct(),
+            rest.deconstruct(),
+            Rounding::Up,
+        )
+        .unwrap();
+        let amount = share.mul_ceil(Staking::slashable(node).saturating_sub(PendingOf::get(node)));
+        Charges::mutate(|charges| charges.push(charge));
+        PendingOf::mutate(node, |pending| *pending += amount);
+        Staking::pending_changed(node);
+        if !Deferred::get() {
+            decide(node);
+        }
+        Ok(amount)
+    }
+}
+
+impl PendingSlashes for Court {
+    fn pending(node: NodeId) -> Balance {
+        PendingOf::get(node)
+    }
+}
+
+/// Takes what waits to be taken of a node.
+pub fn decide(node: NodeId) {
+    let amount = PendingOf::take(node);
+    drop(Staking::slash(node, amount).unwrap());
+    Staking::pending_changed(node);
+}
+
+/// Lets a node go free.
+pub fn acquit(node: NodeId) {
+    PendingOf::remove(node);
+    Staking::pending_changed(node);
+}
+
 #[cfg(feature = "runtime-benchmarks")]
 impl crate::BenchmarkHelper<AccountId32> for TestNodes {
     fn root_node(coldkey: &AccountId32) -> NodeId {
@@ -166,7 +221,7 @@ impl Config for Test {
     type Currency = Balances;
     type Nodes = TestNodes;
     type OnBondChange = TestNodes;
-    type OnOffence = crate::SlashAtOnce<Test>;
+    type Slasher = Court;
     type Sessions = Session;
     type UnbondingPeriod = ConstU64<PERIOD>;
     type MaxUnbondingChunks = ConstU32<MAX_CHUNKS>;
@@ -222,6 +277,8 @@ pub fn new_test_ext() -> sp_io::TestExternalities {
 /// As [`new_test_ext`], and root node `i` of account `i + 1` for each bond, with session keys.
 pub fn ext_with_validators(bonds: &[Balance]) -> sp_io::TestExternalities {
     Told::set(vec![]);
+    Charges::set(vec![]);
+    Deferred::set(false);
     MinOffenceFraction::set(Perbill::zero());
     let mut storage = frame_system::GenesisConfig::<Test>::default()
         .build_storage()

@@ -1,13 +1,13 @@
 //! Proven offences of validators, as `pallet-offences` tells of them.
 
 use crate::{
-    book::Book, share_of_rest, Config, EarlyElection, Event, Ledgers, OffenceFractions, Pallet,
-    Sessions, WeightInfo,
+    book::Book, Config, EarlyElection, Event, Ledgers, OffenceFractions, Pallet, Sessions,
+    WeightInfo,
 };
 use frame_support::{traits::Get, weights::Weight};
 use quipu_primitives::{
     node_of_account,
-    traits::{Offence, OnOffence},
+    traits::{Cause, Charge, Nodes, Slasher},
     NodeId,
 };
 use sp_runtime::Perbill;
@@ -26,7 +26,9 @@ impl<T: Config> OnOffenceHandler<T::AccountId, (T::AccountId, ()), Weight> for P
         for (details, fraction) in offenders.iter().zip(fractions) {
             let (validator, ()) = details.offender.clone();
             if let Some(node) = node_of_account(&validator.into()) {
-                Self::punish(node, (*fraction).max(T::MinOffenceFraction::get()), session);
+                let fraction = (*fraction).max(T::MinOffenceFraction::get());
+                let reporter = details.reporters.first().and_then(Self::payee);
+                Self::punish(node, fraction, session, reporter);
             }
             weight.saturating_accrue(T::WeightInfo::on_offence());
         }
@@ -35,9 +37,23 @@ impl<T: Config> OnOffenceHandler<T::AccountId, (T::AccountId, ()), Weight> for P
 }
 
 impl<T: Config> Pallet<T> {
-    /// Takes the offender out of the sessions and passes on what its offence costs beyond what its
-    /// offences of that session cost already.
-    fn punish(node: NodeId, fraction: Perbill, session: SessionIndex) {
+    /// Who is paid for what this account reported. A report without a signature is its author's,
+    /// whom the sessions know by the account of its node, to which nobody has a key.
+    fn payee(reporter: &T::AccountId) -> Option<T::AccountId> {
+        match node_of_account(&reporter.clone().into()) {
+            Some(author) => T::Nodes::keys(author).map(|keys| keys.coldkey),
+            None => Some(reporter.clone()),
+        }
+    }
+
+    /// Takes the offender out of the sessions, and charges it with what its offence costs beyond
+    /// what its offences of that session cost already.
+    fn punish(
+        node: NodeId,
+        fraction: Perbill,
+        session: SessionIndex,
+        reporter: Option<T::AccountId>,
+    ) {
         let before = OffenceFractions::<T>::get(session, node);
         if before.is_some_and(|before| before >= fraction) {
             return;
@@ -60,12 +76,19 @@ impl<T: Config> Pallet<T> {
                 Self::deposit_event(Event::Chilled { node });
             }
         }
-        let fraction = share_of_rest(before.unwrap_or_default(), fraction);
-        if !fraction.is_zero() {
-            T::OnOffence::offence(Offence {
+        let before = before.unwrap_or_default();
+        if fraction > before {
+            // Refused only where the node is gone, and with it what it had at stake.
+            let _ = T::Slasher::charge(Charge {
                 node,
-                fraction,
-                session,
+                cause: Cause::Consensus {
+                    session,
+                    from: before,
+                    to: fraction,
+                },
+                price: 0,
+                reporter,
+                victim: None,
             });
         }
     }

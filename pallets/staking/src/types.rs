@@ -9,9 +9,8 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::Balance;
 use scale_info::TypeInfo;
 use sp_runtime::{
-    helpers_128bit::multiply_by_rational_with_rounding,
-    traits::{Saturating, Zero},
-    ArithmeticError, BoundedVec, DispatchResult, PerThing, Perbill, Rounding,
+    helpers_128bit::multiply_by_rational_with_rounding, traits::Zero, ArithmeticError, BoundedVec,
+    DispatchResult, Perbill, Rounding,
 };
 use sp_staking::{EraIndex, SessionIndex};
 
@@ -164,18 +163,6 @@ pub struct Era {
     pub index: EraIndex,
     /// The session with which it starts.
     pub first_session: SessionIndex,
-}
-
-/// The share of what is left after `old` was taken that makes `new` of the whole, rounded up.
-/// Zero where nothing is missing.
-pub fn share_of_rest(old: Perbill, new: Perbill) -> Perbill {
-    let missing = new.saturating_sub(old);
-    let rest = Perbill::one().saturating_sub(old);
-    if missing.is_zero() {
-        return Perbill::zero();
-    }
-    Perbill::from_rational_with_rounding(missing.deconstruct(), rest.deconstruct(), Rounding::Up)
-        .unwrap_or(Perbill::one())
 }
 
 /// What the pallet asks of the pallet that runs the sessions; `pallet_session::Pallet` is one.

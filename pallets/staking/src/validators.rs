@@ -68,10 +68,11 @@ impl<T: Config> Rotation<T> {
             .into_iter()
             .filter_map(|node| {
                 let ledger = Ledgers::<T>::get(node)?;
+                let bond = Pallet::<T>::what_counts(node, &ledger);
                 let stands = !ledger.chilled
-                    && ledger.own >= T::MinValidatorBond::get()
+                    && bond >= T::MinValidatorBond::get()
                     && T::Sessions::has_keys(&Pallet::<T>::validator_id(node));
-                stands.then_some((Reverse(ledger.own), node))
+                stands.then_some((Reverse(bond), node))
             })
             .collect();
         candidates.sort_unstable();

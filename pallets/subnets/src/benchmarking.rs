@@ -272,6 +272,10 @@ mod benchmarks {
     #[benchmark]
     fn set_hotkey() -> Result<(), BenchmarkError> {
         let (caller, _, id) = bonded_node::<T>();
+        // All but one of the keys that can be remembered.
+        for index in 1..T::MaxFormerHotkeys::get() {
+            SubnetsPallet::<T>::do_set_hotkey(caller.clone(), id, account("former", index, 0))?;
+        }
         let new: T::AccountId = account("new hotkey", 0, 0);
 
         #[extrinsic_call]

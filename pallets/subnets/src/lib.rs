@@ -89,6 +89,15 @@ pub mod pallet {
         #[pallet::constant]
         type MaxNodesPerSubnet: Get<u32>;
 
+        /// Most keys that signed for a node before and are remembered.
+        #[pallet::constant]
+        type MaxFormerHotkeys: Get<u32>;
+
+        /// Blocks for which a key that signed for a node before is remembered: as long as it can
+        /// be punished for that.
+        #[pallet::constant]
+        type HotkeyRetention: Get<BlockNumberFor<Self>>;
+
         /// What benchmarks need from the rest of the runtime.
         #[cfg(feature = "runtime-benchmarks")]
         type BenchmarkHelper: BenchmarkHelper<Self::AccountId>;
@@ -138,6 +147,18 @@ pub mod pallet {
     /// The node that a hotkey signs for.
     #[pallet::storage]
     pub type NodeOfHotkey<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, NodeId>;
+
+    /// The keys that signed for a node before, the last of them last, each with the block in which
+    /// another took its place; absent when there are none. Those that no longer matter go when the
+    /// next is added.
+    #[pallet::storage]
+    pub type FormerHotkeys<T: Config> = StorageMap<
+        _,
+        Twox64Concat,
+        NodeId,
+        BoundedVec<(T::AccountId, BlockNumberFor<T>), T::MaxFormerHotkeys>,
+        ValueQuery,
+    >;
 
     /// The node that the swarm finds under a peer id.
     #[pallet::storage]
@@ -342,6 +363,8 @@ pub mod pallet {
         BadPeerId,
         /// The hotkey signs for a node already: generate another.
         HotkeyInUse,
+        /// The node had too many hotkeys that still matter: wait until the first is forgotten.
+        TooManyHotkeys,
         /// The peer id belongs to a node already: generate another.
         PeerIdInUse,
         /// The coldkey owns a root node already.

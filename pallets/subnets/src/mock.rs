@@ -4,7 +4,7 @@ use crate as pallet_subnets;
 use crate::{Config, PeerId};
 use frame_support::{
     derive_impl, parameter_types, storage_alias,
-    traits::{ConstU128, ConstU32},
+    traits::{ConstU128, ConstU32, ConstU64},
     Twox64Concat,
 };
 use quipu_primitives::{
@@ -41,6 +41,8 @@ pub const REGISTRATION: Balance = 1_000;
 pub const NODE: Balance = 100;
 pub const MIN_BOND: Balance = 500;
 pub const MAX_NODES: u32 = 8;
+pub const MAX_FORMER: u32 = 3;
+pub const RETENTION: u64 = 20;
 pub const RICH: Balance = 1_000_000;
 
 pub const CAROL: u64 = 1;
@@ -65,6 +67,9 @@ pub struct TestBonds;
 impl Bonds for TestBonds {
     fn self_bond(node: NodeId) -> Balance {
         BondOf::get(node).unwrap_or_default()
+    }
+    fn pending_slash(_: NodeId) -> Balance {
+        0
     }
     fn minimum_self_bond() -> Balance {
         MIN_BOND
@@ -113,6 +118,8 @@ impl Config for Test {
     type NodeDeposit = ConstU128<NODE>;
     type MaxSubnets = ConstU32<3>;
     type MaxNodesPerSubnet = ConstU32<MAX_NODES>;
+    type MaxFormerHotkeys = ConstU32<MAX_FORMER>;
+    type HotkeyRetention = ConstU64<RETENTION>;
     #[cfg(feature = "runtime-benchmarks")]
     type BenchmarkHelper = TestBonds;
 }

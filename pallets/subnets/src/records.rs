@@ -1,12 +1,15 @@
 //! The only writer of the nodes' records and of the indices over them.
 
-use crate::{types::*, Config, Error, Members, NodeOfHotkey, NodeOfPeer, Nodes, RootNodeOf};
+use crate::{
+    types::*, Config, Error, FormerHotkeys, Members, NodeOfHotkey, NodeOfPeer, Nodes, RootNodeOf,
+};
 use core::marker::PhantomData;
+use frame_support::traits::Get;
 use quipu_primitives::{NodeId, ROOT_SUBNET};
-use sp_runtime::{DispatchError, DispatchResult};
+use sp_runtime::{traits::Saturating, DispatchError, DispatchResult};
 
-/// Owner of `Nodes`, `Members`, `NodeOfHotkey`, `NodeOfPeer` and `RootNodeOf`: each of its
-/// functions leaves them in agreement.
+/// Owner of `Nodes`, `Members`, `NodeOfHotkey`, `FormerHotkeys`, `NodeOfPeer` and `RootNodeOf`: each
+/// of its functions leaves them in agreement.
 pub(crate) struct NodeBook<T>(PhantomData<T>);
 
 impl<T: Config> NodeBook<T> {
@@ -47,6 +50,7 @@ impl<T: Config> NodeBook<T> {
             }
         });
         NodeOfHotkey::<T>::remove(&node.hotkey);
+        FormerHotkeys::<T>::remove(id);
         NodeOfPeer::<T>::remove(&node.peer_id);
         if node.subnet == ROOT_SUBNET {
             RootNodeOf::<T>::remove(&node.coldkey);
@@ -61,6 +65,12 @@ impl<T: Config> NodeBook<T> {
         hotkey: T::AccountId,
     ) -> DispatchResult {
         Self::free_hotkey(&hotkey)?;
+        let now = frame_system::Pallet::<T>::block_number();
+        FormerHotkeys::<T>::try_mutate(id, |former| {
+            former.retain(|(_, until)| now.saturating_sub(*until) <= T::HotkeyRetention::get());
+            former.try_push((node.hotkey.clone(), now))
+        })
+        .map_err(|_| Error::<T>::TooManyHotkeys)?;
         NodeOfHotkey::<T>::remove(&node.hotkey);
         NodeOfHotkey::<T>::insert(&hotkey, id);
         node.hotkey = hotkey;

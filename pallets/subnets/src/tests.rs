@@ -3,15 +3,16 @@
 mod walk;
 
 use crate::{
-    mock::*, types::*, Call, CoverageOf, Error, Event, HoldReason, Manifests, Members, NextNodeId,
-    NextSubnetId, NodeOfHotkey, NodeOfPeer, Nodes, RootNodeOf, Subnets as SubnetsOf,
+    mock::*, types::*, Call, CoverageOf, Error, Event, FormerHotkeys, HoldReason, Manifests,
+    Members, NextNodeId, NextSubnetId, NodeOfHotkey, NodeOfPeer, Nodes, RootNodeOf,
+    Subnets as SubnetsOf,
 };
 use frame_support::{
     assert_noop, assert_ok,
     traits::fungible::{Inspect, InspectHold},
 };
 use quipu_primitives::{
-    traits::{NodeKeys, Nodes as _, Roster},
+    traits::{NodeKeys, Nodes as _, Roster, Signers},
     Balance, Digest, Manifest, NodeId, Span, SubnetId, ROOT_SUBNET,
 };
 use sp_runtime::{traits::Dispatchable, DispatchError, DispatchResult, TokenError};
@@ -620,6 +621,42 @@ fn keys_are_swapped_without_moving_the_node() {
         assert!(Subnets::is_active(1));
         assert_eq!(Subnets::node_info_of_hotkey(&14), Subnets::node_info(0));
         assert_eq!(Subnets::node_info(0).unwrap().seat.unwrap().price, 3);
+    });
+}
+
+#[test]
+fn who_signed_before_is_remembered_for_as_long_as_that_matters() {
+    two_servers().execute_with(|| {
+        let hotkey = |hotkey| run(SAM, Call::set_hotkey { node: 0, hotkey });
+        let signed = |key: u64, since| Subnets::has_signed_for(0, &key, since);
+        assert!(signed(12, 1) && signed(12, 99) && !signed(14, 1));
+        System::set_block_number(5);
+        assert_ok!(hotkey(14));
+        assert!(signed(14, 1) && signed(14, 99));
+        assert!(signed(12, 5) && !signed(12, 6), "until it was let go");
+        assert!(!Subnets::has_signed_for(1, &12, 1), "for no other node");
+
+        System::set_block_number(7);
+        assert_ok!(hotkey(15));
+        assert_ok!(hotkey(16));
+        assert_noop!(hotkey(17), Error::<Test>::TooManyHotkeys);
+        System::set_block_number(5 + RETENTION);
+        assert_noop!(hotkey(17), Error::<Test>::TooManyHotkeys);
+        System::set_block_number(6 + RETENTION);
+        assert_ok!(hotkey(17));
+        let former: Vec<_> = FormerHotkeys::<Test>::get(0).into_inner();
+        assert_eq!(former, [(14, 7), (15, 7), (16, 6 + RETENTION)]);
+
+        // A key that comes back signs like any other.
+        System::set_block_number(8 + RETENTION);
+        assert_ok!(hotkey(14));
+        assert!(signed(14, 99));
+
+        // Nothing is remembered of a node that is gone.
+        set_bond(0, 0);
+        assert_ok!(run(SAM, Call::remove_node { node: 0 }));
+        assert!(!signed(14, 1) && !signed(16, 1));
+        assert_eq!(FormerHotkeys::<Test>::iter().count(), 0);
     });
 }
 

@@ -1,8 +1,8 @@
 //! What holds at all times; the README says it in words.
 
 use crate::{
-    types::*, Config, CoverageOf, HoldReason, Manifests, Members, NextNodeId, NextSubnetId,
-    NodeOfHotkey, NodeOfPeer, Nodes, Pallet, RootNodeOf, Subnets,
+    types::*, Config, CoverageOf, FormerHotkeys, HoldReason, Manifests, Members, NextNodeId,
+    NextSubnetId, NodeOfHotkey, NodeOfPeer, Nodes, Pallet, RootNodeOf, Subnets,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use frame_support::{ensure, traits::fungible::InspectHold};
@@ -87,6 +87,14 @@ impl<T: Config> Pallet<T> {
                     "root not indexed"
                 );
             }
+        }
+        for (id, former) in FormerHotkeys::<T>::iter() {
+            ensure!(listed.contains(&id), "former hotkeys of no node");
+            ensure!(!former.is_empty(), "no former hotkeys");
+            ensure!(
+                former.is_sorted_by(|(_, a), (_, b)| a <= b),
+                "former hotkeys out of order"
+            );
         }
         // Each node is found under its own keys, so equal numbers mean that nothing else is.
         ensure!(

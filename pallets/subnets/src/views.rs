@@ -2,14 +2,15 @@
 //! functions behind the runtime API `SubnetsApi`.
 
 use crate::{
-    types::*, Config, CoverageOf, Manifests, Members, NextSubnetId, NodeOfHotkey, Pallet,
-    RootNodeOf, Subnets,
+    types::*, Config, CoverageOf, FormerHotkeys, Manifests, Members, NextSubnetId, NodeOfHotkey,
+    Pallet, RootNodeOf, Subnets,
 };
 use alloc::vec::Vec;
 use frame_support::traits::Get;
+use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     runtime_api::{NodeInfo, SeatInfo, SubnetInfo},
-    traits::{Bonds, NodeKeys, Nodes, OnBondChange, Roster, Seat},
+    traits::{Bonds, NodeKeys, Nodes, OnBondChange, Roster, Seat, Signers},
     Balance, NodeId, SubnetId,
 };
 
@@ -41,6 +42,15 @@ impl<T: Config> Nodes<T::AccountId> for Pallet<T> {
 
     fn root_node_of(coldkey: &T::AccountId) -> Option<NodeId> {
         RootNodeOf::<T>::get(coldkey)
+    }
+}
+
+impl<T: Config> Signers<T::AccountId, BlockNumberFor<T>> for Pallet<T> {
+    fn has_signed_for(node: NodeId, key: &T::AccountId, since: BlockNumberFor<T>) -> bool {
+        crate::Nodes::<T>::get(node).is_some_and(|node| node.hotkey == *key)
+            || FormerHotkeys::<T>::get(node)
+                .iter()
+                .any(|(former, until)| former == key && *until >= since)
     }
 }
 
@@ -141,7 +151,7 @@ impl<T: Config> Pallet<T> {
                 profile,
             },
         );
-        let self_bond = T::Bonds::self_bond(id);
+        let (self_bond, pending_slash) = (T::Bonds::self_bond(id), T::Bonds::pending_slash(id));
         Some(NodeInfo {
             id,
             subnet,
@@ -149,6 +159,7 @@ impl<T: Config> Pallet<T> {
             hotkey,
             peer_id,
             self_bond,
+            pending_slash,
             seat,
         })
     }

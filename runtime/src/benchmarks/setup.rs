@@ -1,7 +1,8 @@
 //! What the benchmarks of a Quipu pallet need to find in the others.
 
 use crate::{
-    AccountId, Balance, Balances, Runtime, RuntimeOrigin, SessionKeys, Staking, Subnets, QPU,
+    AccountId, Balance, Balances, Inference, Runtime, RuntimeOrigin, SessionKeys, Staking, Subnets,
+    System, QPU,
 };
 use alloc::vec::Vec;
 use codec::Decode;
@@ -11,7 +12,7 @@ use quipu_pallet_subnets::benchmarking::{new_node, new_seat, new_subnet};
 use quipu_primitives::{
     manifest::MAX_BLOCKS,
     traits::{Bonds, Nodes},
-    NodeId, Span, SubnetId, ROOT_SUBNET,
+    NodeId, SessionId, Span, SubnetId, ROOT_SUBNET,
 };
 
 /// Sets up the other pallets.
@@ -63,6 +64,45 @@ impl quipu_pallet_staking::BenchmarkHelper<AccountId> for Setup {
         let most: u32 = <Runtime as quipu_pallet_subnets::Config>::MaxNodesPerSubnet::get();
         let there = <Subnets as Nodes<AccountId>>::of_subnet(ROOT_SUBNET).len() as u32;
         most.saturating_sub(there)
+    }
+}
+
+impl quipu_pallet_slashing::benchmarking::BenchmarkHelper<AccountId> for Setup {
+    fn served_session(hotkey: &AccountId, consumer: &AccountId) -> (NodeId, SessionId) {
+        let creator: AccountId = account("creator", 0, 0);
+        let coldkey: AccountId = account("coldkey", 0, 0);
+        let subnet = new_subnet::<Runtime>(&creator, LARGEST);
+        let node = new_node::<Runtime>(subnet, &coldkey);
+        // As many keys as can be remembered: the one that signs is found last.
+        let most = <Runtime as quipu_pallet_subnets::Config>::MaxFormerHotkeys::get();
+        let owner = || RuntimeOrigin::signed(coldkey.clone());
+        for index in 1..most {
+            let key = account("former", index, 0);
+            Subnets::set_hotkey(owner(), node, key).expect("there is room");
+        }
+        Subnets::set_hotkey(owner(), node, hotkey.clone()).expect("there is room");
+        bond(node, &coldkey, Staking::minimum_self_bond());
+        new_seat::<Runtime>(node);
+
+        Balances::mint_into(consumer, QPU).expect("issuance is far from full");
+        let session = quipu_pallet_inference::NextSession::<Runtime>::get();
+        let most = <Runtime as quipu_pallet_inference::Config>::MaxSessionDuration::get();
+        let caps = [(node, 1)].to_vec().try_into().expect("is one");
+        let signer = RuntimeOrigin::signed(consumer.clone());
+        Inference::open_session(signer, subnet, [0; 32], caps, most, [0; 32], None)
+            .expect("the node serves every block");
+        (node, session)
+    }
+
+    fn full_ledger(node: NodeId) {
+        let owner = Subnets::keys(node).expect("is a node").coldkey;
+        let least = <Runtime as quipu_pallet_staking::Config>::MinBond::get();
+        for _ in 0..<Runtime as quipu_pallet_staking::Config>::MaxUnbondingChunks::get() {
+            System::set_block_number(System::block_number().saturating_add(1));
+            bond(node, &owner, least);
+            Staking::unbond(RuntimeOrigin::signed(owner.clone()), node, least)
+                .expect("there is room for so many chunks");
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::consensus::MAX_VALIDATORS;
 use crate::{
-    clock, weights, Balance, Balances, Inference, Runtime, RuntimeHoldReason, Session, Staking,
-    Subnets, QPU,
+    clock, weights, AccountId, Balance, Balances, Inference, Runtime, RuntimeHoldReason, Session,
+    Slashing, Staking, Subnets, QPU,
 };
 use frame_support::{parameter_types, traits::ConstU32};
+use frame_system::EnsureRoot;
 use quipu_primitives::{traits::Obligations, NodeId};
 use sp_runtime::Perbill;
 
@@ -23,14 +24,24 @@ parameter_types! {
     pub const MinOffenceFraction: Perbill = Perbill::one();
 
     pub const MinJobFee: Balance = QPU / 100;
+
+    /// A computation that an audit found wrong costs 300 prices of the work, and 1 % of the bond at
+    /// least.
+    pub const MinComputation: Perbill = Perbill::from_percent(1);
+    pub const Withheld: Perbill = Perbill::from_percent(2);
+    /// 40 % of a slash are for who proved the offence, 20 % for who was cheated, the rest is burned.
+    pub const ReporterShare: Perbill = Perbill::from_percent(40);
+    pub const VictimShare: Perbill = Perbill::from_percent(20);
 }
 
-/// A node stays while it owes something as a validator or as a server.
+/// A node stays while it owes something as a validator or as a server, or is charged with something.
 pub struct NodeObligations;
 
 impl Obligations for NodeObligations {
     fn has_obligations(node: NodeId) -> bool {
-        Staking::has_obligations(node) || Inference::has_obligations(node)
+        Staking::has_obligations(node)
+            || Inference::has_obligations(node)
+            || Slashing::has_obligations(node)
     }
 }
 
@@ -44,6 +55,8 @@ impl quipu_pallet_subnets::Config for Runtime {
     type NodeDeposit = NodeDeposit;
     type MaxSubnets = ConstU32<64>;
     type MaxNodesPerSubnet = ConstU32<MAX_NODES>;
+    type MaxFormerHotkeys = ConstU32<16>;
+    type HotkeyRetention = clock::UnbondingBlocks<Runtime>;
     #[cfg(feature = "runtime-benchmarks")]
     type BenchmarkHelper = crate::benchmarks::Setup;
 }
@@ -53,7 +66,7 @@ impl quipu_pallet_staking::Config for Runtime {
     type Currency = Balances;
     type Nodes = Subnets;
     type OnBondChange = Subnets;
-    type OnOffence = quipu_pallet_staking::SlashAtOnce<Runtime>;
+    type Slasher = Slashing;
     type Sessions = Session;
     type UnbondingPeriod = clock::UnbondingBlocks<Runtime>;
     type MaxUnbondingChunks = ConstU32<32>;
@@ -64,6 +77,26 @@ impl quipu_pallet_staking::Config for Runtime {
     type SessionsPerEra = clock::SessionsPerEra<Runtime>;
     type OffenceWindow = clock::OffenceSessions<Runtime>;
     type MinOffenceFraction = MinOffenceFraction;
+    #[cfg(feature = "runtime-benchmarks")]
+    type BenchmarkHelper = crate::benchmarks::Setup;
+}
+
+impl quipu_pallet_slashing::Config for Runtime {
+    type WeightInfo = weights::quipu_pallet_slashing::WeightInfo<Runtime>;
+    type Currency = Balances;
+    type Bonds = Staking;
+    type Nodes = Subnets;
+    type Services = Inference;
+    type CancelOrigin = EnsureRoot<AccountId>;
+    type SlashDefer = clock::SlashDefer<Runtime>;
+    // What was bonded when a session was opened is there for as long.
+    type EvidenceWindow = clock::UnbondingBlocks<Runtime>;
+    type CaseRetention = clock::UnbondingBlocks<Runtime>;
+    type PriceMultiple = ConstU32<300>;
+    type MinComputation = MinComputation;
+    type Withheld = Withheld;
+    type ReporterShare = ReporterShare;
+    type VictimShare = VictimShare;
     #[cfg(feature = "runtime-benchmarks")]
     type BenchmarkHelper = crate::benchmarks::Setup;
 }

@@ -175,6 +175,7 @@ impl InstanceFilter<RuntimeCall> for ProxyKind {
                         | RuntimeCall::Subnets(..)
                         | RuntimeCall::Staking(..)
                         | RuntimeCall::Session(..)
+                        | RuntimeCall::Slashing(..)
                         | RuntimeCall::Utility(..)
                         | RuntimeCall::Multisig(..)
                         | RuntimeCall::Proxy(..)

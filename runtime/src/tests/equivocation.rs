@@ -1,16 +1,16 @@
-//! Who signs two blocks for one slot, or two votes for one round, is found out and loses its bond.
+//! Who signs two blocks for one slot, or two votes for one round, is found out and charged with it.
 
 use super::{
     driver::{claim, Driver, FIRST_SLOT},
     *,
 };
 use crate::{
-    clock::Schedule, Balances, Grandpa, Header, Historical, Runtime, RuntimeCall, Session, Staking,
-    UncheckedExtrinsic,
+    clock::Schedule, Balances, Grandpa, Header, Historical, Runtime, RuntimeCall, Session,
+    Slashing, Staking, UncheckedExtrinsic,
 };
 use codec::{Decode, Encode};
 use frame_support::traits::KeyOwnerProofSystem;
-use quipu_primitives::traits::Slashable;
+use quipu_primitives::traits::{Bonds, PendingSlashes, Slashable};
 use sp_core::{ed25519, sr25519, Pair};
 use sp_runtime::{
     traits::Header as _,
@@ -33,8 +33,10 @@ fn bob_is_caught(report: impl Fn() -> RuntimeCall) {
         let extrinsic = UncheckedExtrinsic::new_bare(call);
         let (_, results) = driver.block(1, vec![extrinsic.clone()]);
         assert_eq!(results, vec![Ok(Ok(()))]);
-        assert_eq!(Staking::slashable(BOB), 0, "all is lost");
-        assert_eq!(Balances::total_issuance(), issued - genesis::VALIDATOR_BOND);
+        let pending = Slashing::pending(BOB);
+        assert_eq!(pending, genesis::VALIDATOR_BOND, "all will be lost");
+        assert_eq!(Staking::self_bond(BOB), 0);
+        assert_eq!(Balances::total_issuance(), issued, "but not yet");
         assert!(
             Session::disabled_validators().is_empty(),
             "two of three could not finalise"
@@ -47,6 +49,7 @@ fn bob_is_caught(report: impl Fn() -> RuntimeCall) {
             vec![Err(stale)],
             "nobody is punished twice for the same"
         );
+        assert_eq!(Slashing::pending(BOB), genesis::VALIDATOR_BOND);
 
         for session in 1..=2 {
             driver.block(Schedule::FAST.epoch_slots * session, vec![]);

@@ -2,11 +2,12 @@
 
 use crate::{event, Chain, Key};
 use quipu_pallet_inference as inference;
+use quipu_pallet_slashing as slashing;
 use quipu_pallet_staking as staking;
 use quipu_pallet_subnets as subnets;
 use quipu_primitives::{
     traits::Bonds, Architecture, Balance, DType, Digest, JobId, Kernel, Manifest, ModelConfig,
-    NodeId, NumericProfile, SessionId, Span, SubnetId, Terms, Voucher,
+    NodeId, NumericProfile, Receipt, SessionId, Span, SubnetId, Terms, Voucher,
 };
 use quipu_runtime::{AccountId, Runtime, RuntimeCall, Staking, QPU};
 
@@ -213,6 +214,41 @@ pub fn redeem(
 /// Has a session paid out.
 pub fn finalize(session: SessionId) -> RuntimeCall {
     inference::Call::finalize { session }.into()
+}
+
+/// A receipt of the server's for a range of positions, in which `output` came out.
+pub fn receipt(session: SessionId, node: NodeId, start: u32, end: u32, output: u8) -> Receipt {
+    Receipt {
+        session,
+        node,
+        span: Span { start: 0, end: 10 },
+        weights_root: [1; 32],
+        profile: profile().digest(),
+        start,
+        end,
+        input: [2; 32],
+        output: [output; 32],
+        previous: [0; 32],
+    }
+}
+
+/// Sends in two receipts, each with the key that signs it.
+pub fn report_equivocation(
+    chain: &Chain,
+    first: (&Key, Receipt),
+    second: (&Key, Receipt),
+) -> RuntimeCall {
+    let genesis = chain.genesis_hash();
+    let evidence = slashing::Equivocation {
+        first_key: first.0.account(),
+        first: first.0.receipt(&genesis, first.1),
+        second_key: second.0.account(),
+        second: second.0.receipt(&genesis, second.1),
+    };
+    slashing::Call::report_equivocation {
+        evidence: Box::new(evidence),
+    }
+    .into()
 }
 
 /// Requests a job of 16 tokens at most.

@@ -4,12 +4,20 @@
 use quipu_pallet_inference::{
     self as inference, Cursor, Deadlines, Due, Duties, Fee, Jobs, OpenSessions, Sessions,
 };
+use quipu_pallet_slashing::{
+    self as slashing, CaseByCause, Cases, FirstKept, FirstPending, NextCase, Standing, Standings,
+    State,
+};
 use quipu_pallet_staking::{self as staking, Ledgers, TotalBonded};
 use quipu_pallet_subnets::{
-    self as subnets, CoverageOf, Manifests, Members, NextNodeId, NextSubnetId, NodeOfHotkey,
-    NodeOfPeer, Nodes, RootNodeOf, Status, Subnets,
+    self as subnets, CoverageOf, FormerHotkeys, Manifests, Members, NextNodeId, NextSubnetId,
+    NodeOfHotkey, NodeOfPeer, Nodes, RootNodeOf, Status, Subnets,
 };
-use quipu_primitives::{node_of_account, traits::Bonds, NodeId, ROOT_SUBNET};
+use quipu_primitives::{
+    node_of_account,
+    traits::{Bonds, Cause},
+    NodeId, ROOT_SUBNET,
+};
 use quipu_runtime::{
     AccountId, Babe, Balance, Balances, BlockNumber, Runtime, RuntimeEvent, RuntimeHoldReason,
     Session, Staking,
@@ -34,7 +42,7 @@ impl Burned {
         use pallet_transaction_payment::Event::TransactionFeePaid;
         self.burned += match event {
             RuntimeEvent::TransactionPayment(TransactionFeePaid { actual_fee, .. }) => *actual_fee,
-            RuntimeEvent::Staking(staking::Event::Slashed { amount, .. }) => *amount,
+            RuntimeEvent::Slashing(slashing::Event::CaseApplied { burned, .. }) => *burned,
             RuntimeEvent::Balances(pallet_balances::Event::DustLost { amount, .. }) => *amount,
             _ => 0,
         };
@@ -61,9 +69,10 @@ pub fn check(burned: Burned) {
     bonds_agree();
     validators_author();
     duties_and_deadlines_agree();
+    cases_agree();
 }
 
-/// Total issuance = genesis − fees − slashes, and somebody owns each bit of it.
+/// Total issuance = genesis − fees − what was burned of slashes, and somebody owns each bit of it.
 fn money_is_neither_made_nor_lost(burned: Burned) {
     assert_eq!(issuance(), burned.genesis - burned.burned, "issuance");
     assert_eq!(issuance(), totals().values().sum::<Balance>(), "owned");
@@ -155,6 +164,10 @@ fn rosters_agree() {
     assert_eq!(NodeOfPeer::<Runtime>::iter_keys().count(), listed.len());
     assert_eq!(RootNodeOf::<Runtime>::iter_keys().count(), roots);
 
+    for (id, former) in FormerHotkeys::<Runtime>::iter() {
+        assert!(listed.contains(&id) && !former.is_empty(), "node {id}");
+    }
+
     let ids: BTreeSet<_> = Subnets::<Runtime>::iter_keys().collect();
     assert_eq!(ids, Manifests::<Runtime>::iter_keys().collect());
     assert_eq!(ids, CoverageOf::<Runtime>::iter_keys().collect());
@@ -178,7 +191,8 @@ fn rosters_agree() {
     }
 }
 
-/// Ledgers belong to nodes, are not empty, and add up; a seat needs its bond.
+/// Ledgers belong to nodes, are not empty, and add up; a seat needs its bond, and what pending slashes
+/// take of that does not count.
 fn bonds_agree() {
     let mut bonded: Balance = 0;
     for (id, ledger) in Ledgers::<Runtime>::iter() {
@@ -192,6 +206,7 @@ fn bonds_agree() {
             continue;
         };
         let own = Ledgers::<Runtime>::get(id).map_or(0, |ledger| ledger.own);
+        let own = own.saturating_sub(Standings::<Runtime>::get(id).amount);
         let needed = Staking::minimum_self_bond().max(subnet.terms.min_self_bond);
         assert!(own >= needed, "node {id} sits with a bond of {own}");
     }
@@ -260,6 +275,40 @@ fn duties_and_deadlines_agree() {
         assert!(
             Nodes::<Runtime>::contains_key(*node),
             "node {node} is still owed to"
+        );
+    }
+}
+
+/// What hangs over nodes is what the cases say, and is at stake; the cursors are where they should be.
+fn cases_agree() {
+    let (first_pending, first_kept) = (FirstPending::<Runtime>::get(), FirstKept::<Runtime>::get());
+    let mut standings: BTreeMap<NodeId, Standing> = BTreeMap::new();
+    let mut causes = 0;
+    for (id, case) in Cases::<Runtime>::iter() {
+        assert!(id < NextCase::<Runtime>::get() && id >= first_kept);
+        let found = CaseByCause::<Runtime>::get(case.node, case.cause);
+        assert_eq!(found, Some(id), "case {id} is not found by its cause");
+        causes += 1;
+        let standing = standings.entry(case.node).or_default();
+        if case.state == State::Pending {
+            assert!(id >= first_pending, "case {id} is behind the cursor");
+            assert!(Nodes::<Runtime>::contains_key(case.node), "case {id}");
+            standing.pending += 1;
+            standing.amount += case.amount;
+        }
+        if matches!(case.cause, Cause::Withheld { .. }) && case.state != State::Canceled {
+            standing.withheld += 1;
+        }
+    }
+    assert_eq!(CaseByCause::<Runtime>::iter().count(), causes);
+    standings.retain(|_, standing| *standing != Standing::default());
+    let stored: BTreeMap<_, _> = Standings::<Runtime>::iter().collect();
+    assert_eq!(stored, standings, "standings");
+    for (node, standing) in standings {
+        let total = Ledgers::<Runtime>::get(node).map_or(0, |ledger| ledger.total());
+        assert!(
+            standing.amount <= total,
+            "node {node} owes more than it has"
         );
     }
 }

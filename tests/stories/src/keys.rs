@@ -1,7 +1,9 @@
 //! People and what they sign with.
 
 use codec::Encode;
-use quipu_primitives::{voucher_payload, AccountBytes, Digest, SignatureBytes, Voucher};
+use quipu_primitives::{
+    voucher_payload, AccountBytes, Digest, Receipt, SignatureBytes, SignedReceipt, Voucher,
+};
 use quipu_runtime::{AccountId, SessionKeys};
 use sp_core::{
     ed25519, proof_of_possession::ProofOfPossessionGenerator, sr25519, Pair as PairTrait,
@@ -46,6 +48,12 @@ impl Key {
     /// Signs a voucher as a session key does.
     pub fn voucher(&self, genesis: &Digest, voucher: Voucher) -> (Voucher, SignatureBytes) {
         (voucher, self.sign(&voucher_payload(genesis, &voucher)).0)
+    }
+
+    /// Signs a receipt as a hotkey does.
+    pub fn receipt(&self, genesis: &Digest, receipt: Receipt) -> SignedReceipt {
+        let signature = self.sign(&receipt.payload(genesis)).0;
+        SignedReceipt { receipt, signature }
     }
 }
 

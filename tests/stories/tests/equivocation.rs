@@ -3,11 +3,15 @@
 use crate::validators::{candidate, set_keys, validators};
 use codec::{Decode, Encode};
 use frame_support::traits::KeyOwnerProofSystem;
+use quipu_pallet_slashing as slashing;
 use quipu_pallet_staking::{self as staking, Ledgers};
-use quipu_primitives::{traits::Slashable, NodeId};
+use quipu_primitives::{
+    traits::{Bonds, Cause, PendingSlashes, Slashable},
+    NodeId,
+};
 use quipu_runtime::{
-    genesis, Balances, Grandpa, Hash, Header, Historical, Runtime, RuntimeCall, Session, Staking,
-    UncheckedExtrinsic, QPU,
+    genesis, Balances, Grandpa, Hash, Header, Historical, Runtime, RuntimeCall, Session, Slashing,
+    Staking, UncheckedExtrinsic, QPU,
 };
 use quipu_stories::{
     actors::*,
@@ -103,7 +107,6 @@ fn two_blocks_in_one_slot_cost_all_that_is_at_stake() {
 
         let evidence = two_blocks(chain, BOB, "Bob");
         chain.mark();
-        let issued = chain.read(Balances::total_issuance);
         assert_eq!(
             chain.block(vec![babe_report(evidence.clone())]),
             [Ok(Ok(()))]
@@ -115,15 +118,20 @@ fn two_blocks_in_one_slot_cost_all_that_is_at_stake() {
         );
         assert_eq!(fraction, sp_runtime::Perbill::one());
         event!(events, Staking(staking::Event::Chilled { node: BOB }) => ());
-        let slashed = event!(
+        let (cause, amount, applies_at) = event!(
             events,
-            Staking(staking::Event::Slashed { node: BOB, amount }) => *amount
+            Slashing(slashing::Event::CaseOpened { node: BOB, cause, amount, applies_at, .. }) =>
+                (*cause, *amount, *applies_at)
         );
-        assert_eq!(slashed, genesis::VALIDATOR_BOND, "self-bond and chunks");
-        assert_eq!(chain.read(|| Staking::slashable(BOB)), 0);
-        assert_eq!(chain.read(Balances::total_issuance), issued - slashed);
-        let lost = i128::try_from(slashed).expect("is small");
-        chain.assert_moved(&[(&bob, -lost)]);
+        assert!(matches!(cause, Cause::Consensus { to, .. } if to == fraction));
+        assert_eq!(amount, genesis::VALIDATOR_BOND, "self-bond and chunks");
+        assert_eq!(applies_at, chain.number() + chain.schedule().era_blocks());
+        // Nothing is taken yet, but nothing counts any more, and nothing comes out.
+        assert_eq!(chain.read(|| Staking::slashable(BOB)), amount);
+        assert_eq!(chain.read(|| Staking::self_bond(BOB)), 0);
+        chain.assert_moved(&[]);
+        let error = staking::Error::<Runtime>::SlashPending;
+        chain.refused(&bob, withdraw(BOB), error);
 
         // Out of the session at once, and out of the set as soon as can be.
         let place = place_of(chain, BOB);
@@ -135,13 +143,26 @@ fn two_blocks_in_one_slot_cost_all_that_is_at_stake() {
         assert_eq!(validators(chain), [0, CHARLIE, 3]);
         assert!(chain.read(Session::disabled_validators).is_empty());
 
-        // The same evidence is worth nothing a second time, and the chunks are gone.
+        // The same evidence is worth nothing a second time.
         let stale = TransactionValidityError::Invalid(InvalidTransaction::Stale);
         assert_eq!(chain.block(vec![babe_report(evidence)]), [Err(stale)]);
+
+        // An era after the report all is taken. Alice, who authored the block with it, is paid.
+        let events = chain.run_to(applies_at + 1);
+        let slashed = event!(
+            events,
+            Staking(staking::Event::Slashed { node: BOB, amount }) => *amount
+        );
+        assert_eq!(slashed, amount);
+        assert_eq!(chain.read(|| Staking::slashable(BOB)), 0);
+        let lost = i128::try_from(slashed).expect("is small");
+        let alice = Key::new("Alice");
+        let moved = [(&bob, -lost), (&alice, lost * 2 / 5)];
+        chain.assert_moved(&moved);
         chain.run_to(released);
         let error = staking::Error::<Runtime>::NothingDue;
         chain.refused(&bob, withdraw(BOB), error);
-        chain.assert_moved(&[(&bob, -lost)]);
+        chain.assert_moved(&moved);
     });
 }
 
@@ -207,10 +228,11 @@ fn two_votes_in_one_round_are_punished_even_sessions_later() {
         );
         assert_eq!((session, fraction), (happened, sp_runtime::Perbill::one()));
         assert_eq!(chain.fees_of(&informant), 0, "telling the truth is free");
-        let lost = genesis::VALIDATOR_BOND;
-        assert_eq!(chain.read(Balances::total_issuance), issued - lost);
-        chain.assert_moved(&[(&Key::new("Charlie"), -(lost as i128))]);
-        assert!(!chain.read(|| Ledgers::<Runtime>::contains_key(CHARLIE)));
+        let applies_at = event!(
+            events,
+            Slashing(slashing::Event::CaseOpened { applies_at, .. }) => *applies_at
+        );
+        chain.assert_moved(&[]);
         let place = place_of(chain, CHARLIE);
         assert_eq!(chain.read(Session::disabled_validators), [place]);
 
@@ -223,6 +245,16 @@ fn two_votes_in_one_round_are_punished_even_sessions_later() {
         assert_eq!(validators(chain), [0, BOB, 3]);
         let authorities = chain.read(Grandpa::grandpa_authorities);
         assert_eq!(authorities.len(), 3);
+
+        // Whoever told has the reporter's share, three fifths were burned: there is no victim.
+        chain.run_to(applies_at + 1);
+        let lost = genesis::VALIDATOR_BOND;
+        let burned = chain.fees_of(&informant) + lost * 3 / 5;
+        assert_eq!(chain.read(Balances::total_issuance), issued - burned);
+        let lost = i128::try_from(lost).expect("is small");
+        let moved = [(&Key::new("Charlie"), -lost), (&informant, lost * 2 / 5)];
+        chain.assert_moved(&moved);
+        assert!(!chain.read(|| Ledgers::<Runtime>::contains_key(CHARLIE)));
     });
 }
 
@@ -247,7 +279,12 @@ fn what_can_no_longer_be_proven_is_not_punished_and_bonds_wait_as_long() {
         });
         let report = UncheckedExtrinsic::new_bare(call);
         assert_eq!(chain.block(vec![report]), [Ok(Ok(()))]);
-        assert_eq!(chain.read(|| Staking::slashable(CHARLIE)), 0);
+        let pending = chain.read(|| Slashing::pending(CHARLIE));
+        assert_eq!(pending, genesis::VALIDATOR_BOND);
+
+        // Nothing is released as long as that is not decided.
+        let error = staking::Error::<Runtime>::SlashPending;
+        chain.refused(&charlie, withdraw(CHARLIE), error);
 
         // One session more, and nobody can say any more whose keys those were.
         chain.run_to_session(happened + window + 1);

@@ -2,8 +2,9 @@
 
 use crate::{consumer, long_sessions};
 use quipu_pallet_inference::{Cursor, Deadlines, Due, Duties, Jobs, OpenSessions, Sessions};
+use quipu_pallet_slashing::{CaseByCause, Cases, FirstPending, Standings};
 use quipu_pallet_staking::{Ledgers, TotalBonded};
-use quipu_pallet_subnets::{CoverageOf, Nodes, Status, Subnets};
+use quipu_pallet_subnets::{CoverageOf, FormerHotkeys, Nodes, Status, Subnets};
 use quipu_runtime::{genesis, Runtime, System, QPU};
 use quipu_stories::{actors::*, story_at};
 
@@ -17,11 +18,19 @@ fn whatever_goes_wrong_by_one_is_noticed() {
         let node = servers[0].node;
         let session = chain.open(&consumer(), subnet, &servers, 10, 100);
         chain.send(&consumer(), request(subnet, "Why?", QPU));
+        // One that the subnet can spare is charged.
+        let spare = chain.serve(subnet, "Server4", 20, 30);
+        let with_spare = [&servers[..], std::slice::from_ref(&spare)].concat();
+        let other = chain.open(&consumer(), subnet, &with_spare, 10, 100);
+        let signs = |output| (&spare.hot, receipt(other, spare.node, 0, 32, output));
+        let report = report_equivocation(chain, signs(1), signs(2));
+        chain.send(&consumer(), report);
+        let charged = spare.node;
         let server = servers[0].cold.account();
         let payer = consumer().account();
         assert!(!chain.notices(|| {}), "all is well");
 
-        let corruptions: [Corruption; 16] = [
+        let corruptions: [Corruption; 21] = [
             (
                 "issuance",
                 Box::new(|| pallet_balances::TotalIssuance::<Runtime>::mutate(|it| *it += 1)),
@@ -117,6 +126,34 @@ fn whatever_goes_wrong_by_one_is_noticed() {
                 }),
             ),
             ("a fee", Box::new(|| Jobs::<Runtime>::remove(0))),
+            ("a case", Box::new(|| Cases::<Runtime>::remove(0))),
+            (
+                "a cause",
+                Box::new(move || {
+                    let _ = CaseByCause::<Runtime>::clear_prefix(charged, 1, None);
+                }),
+            ),
+            (
+                "a standing",
+                Box::new(move || {
+                    Standings::<Runtime>::mutate(charged, |it| {
+                        it.amount -= 1;
+                    })
+                }),
+            ),
+            (
+                "the cursor of cases",
+                Box::new(|| FirstPending::<Runtime>::put(1)),
+            ),
+            (
+                "a former hotkey",
+                Box::new(move || {
+                    let former = (System::parent_hash().0.into(), 1);
+                    FormerHotkeys::<Runtime>::mutate(9_999, |it| {
+                        it.try_push(former).expect("is the first")
+                    })
+                }),
+            ),
         ];
         for (what, corrupt) in corruptions {
             assert!(chain.notices(corrupt), "{what} goes unnoticed");

@@ -10,6 +10,7 @@ mod old_voucher;
 mod paid_session;
 mod proxy_kinds;
 mod signed_extrinsics;
+mod slashing;
 mod unbonding;
 mod validators;
 mod weights;
@@ -33,4 +34,4 @@ fn long_sessions(schedule: &mut Schedule) {
 const WINDOW: u32 = Schedule::FAST.settlement_blocks;
 
 /// The pallets that are Quipu's own.
-const OURS: [&str; 3] = ["Subnets", "Staking", "Inference"];
+const OURS: [&str; 4] = ["Subnets", "Staking", "Inference", "Slashing"];

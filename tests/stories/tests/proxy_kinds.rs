@@ -112,6 +112,12 @@ const DECIDED: &[(&str, &[ProxyKind], &[&str])] = &[
             "refund_job",
         ],
     ),
+    // Rewards go to whom the proof is sent in for; only the chain itself cancels.
+    (
+        "Slashing",
+        &[NonTransfer],
+        &["report_equivocation", "cancel", "apply"],
+    ),
     // What is called within is filtered by the same kind.
     (
         "Utility",

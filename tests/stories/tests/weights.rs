@@ -7,12 +7,13 @@ use frame_support::{
     traits::{Get, GetCallName},
 };
 use quipu_pallet_inference::{self as inference, weights::WeightInfo, Event, Sessions};
+use quipu_pallet_slashing::{self as slashing, weights::WeightInfo as _};
 use quipu_pallet_staking as staking;
 use quipu_pallet_subnets as subnets;
 use quipu_primitives::{
     job::{FinishReason, MAX_ANSWER, MAX_PROMPT},
     manifest::MAX_BLOCKS,
-    Span, Voucher,
+    SignedReceipt, Span, Voucher,
 };
 use quipu_runtime::{
     configs::{RuntimeBlockLength, RuntimeBlockWeights},
@@ -22,6 +23,7 @@ use quipu_stories::{actors::*, story, Key};
 use std::collections::BTreeSet;
 
 type InferenceWeights = <Runtime as inference::Config>::WeightInfo;
+type SlashingWeights = <Runtime as slashing::Config>::WeightInfo;
 
 /// Each call of our pallets, as large as it can be.
 fn largest_calls() -> Vec<RuntimeCall> {
@@ -119,9 +121,27 @@ fn largest_calls() -> Vec<RuntimeCall> {
         inference::Call::pay_job { job: 0 },
         inference::Call::refund_job { job: 0 },
     ];
+    let signed = SignedReceipt {
+        receipt: receipt(0, 1, 0, 32, 1),
+        signature: [0; 64],
+    };
+    let key: AccountId = Key::new("Alice").account();
+    let slashing_calls = [
+        slashing::Call::report_equivocation {
+            evidence: Box::new(slashing::Equivocation {
+                first_key: key.clone(),
+                first: signed.clone(),
+                second_key: key,
+                second: signed,
+            }),
+        },
+        slashing::Call::cancel { case: 0 },
+        slashing::Call::apply { case: 0 },
+    ];
     let mut calls: Vec<RuntimeCall> = subnet_calls.map(RuntimeCall::Subnets).into();
     calls.extend(staking_calls.map(RuntimeCall::Staking));
     calls.extend(inference_calls.map(RuntimeCall::Inference));
+    calls.extend(slashing_calls.map(RuntimeCall::Slashing));
     calls
 }
 
@@ -135,13 +155,15 @@ fn every_call_at_its_largest_fits_into_a_block_with_room_for_others() {
                 RuntimeCall::Subnets(call) => call.get_call_name(),
                 RuntimeCall::Staking(call) => call.get_call_name(),
                 RuntimeCall::Inference(call) => call.get_call_name(),
+                RuntimeCall::Slashing(call) => call.get_call_name(),
                 other => panic!("not one of ours: {other:?}"),
             });
         }
         let all = subnets::Call::<Runtime>::get_call_names()
             .iter()
             .chain(staking::Call::<Runtime>::get_call_names())
-            .chain(inference::Call::<Runtime>::get_call_names());
+            .chain(inference::Call::<Runtime>::get_call_names())
+            .chain(slashing::Call::<Runtime>::get_call_names());
         assert_eq!(named, all.copied().collect(), "a call is missing here");
 
         let normal = DispatchClass::Normal;
@@ -181,6 +203,10 @@ fn whatever_waits_in_the_queue_fits_beside_a_block_full_of_extrinsics() {
         InferenceWeights::refund_job(),
     ] {
         let needed = item + look + look;
+        assert!(needed.all_lte(left), "{needed:?} of {left:?}");
+    }
+    for item in [SlashingWeights::apply(), SlashingWeights::forget()] {
+        let needed = item + SlashingWeights::look() + SlashingWeights::idle();
         assert!(needed.all_lte(left), "{needed:?} of {left:?}");
     }
 }

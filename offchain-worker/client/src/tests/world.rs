@@ -120,6 +120,7 @@ impl WorldBuilder {
                 hotkey: hotkey(node).public(),
                 peer_id: peer(node).try_into().unwrap(),
                 self_bond: 0,
+                pending_slash: 0,
                 seat: Some(SeatInfo {
                     span,
                     price: PRICE,

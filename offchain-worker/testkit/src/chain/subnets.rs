@@ -82,6 +82,7 @@ impl State {
             hotkey,
             peer_id,
             self_bond: 0,
+            pending_slash: 0,
             seat: None,
         };
         self.nodes.insert(id, node);

@@ -7,6 +7,7 @@ use super::{
     print::Printer,
     values::{show_hex, show_peer},
 };
+use crate::error::counted;
 use quipu_chain::show_account;
 use quipu_primitives::{views::NodeInfo, AccountBytes, InQpu, NodeId};
 use quipu_worker_core::ports::{Call, ChainEvent};
@@ -126,7 +127,7 @@ pub fn line(node: &NodeInfo<AccountBytes>) -> String {
         "node {} of subnet {} {seat}, bonded {}",
         node.id,
         node.subnet,
-        InQpu(node.self_bond)
+        counted(node.self_bond, node.pending_slash)
     )
 }
 
@@ -139,6 +140,7 @@ pub fn value(node: &NodeInfo<AccountBytes>) -> Value {
         "hotkey": show_account(&node.hotkey),
         "peer_id": show_peer(&node.peer_id),
         "self_bond": node.self_bond.to_string(),
+        "pending_slash": node.pending_slash.to_string(),
         "seat": node.seat.as_ref().map(|seat| json!({
             "blocks": seat.span.to_string(),
             "price": seat.price.to_string(),

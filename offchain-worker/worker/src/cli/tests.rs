@@ -447,6 +447,7 @@ async fn a_server_registers_bonds_and_is_shown() {
     let shown = desk.json(&["node", "show", "--node", "1"]).await;
     assert_eq!(shown["peer_id"], peer.as_str());
     assert_eq!(shown["self_bond"], (5 * QPU).to_string());
+    assert_eq!(shown["pending_slash"], "0");
     let hotkey = shown["hotkey"].as_str().unwrap();
     assert_eq!(
         desk.json(&["balance", hotkey]).await["free"],

@@ -33,8 +33,8 @@ pub(super) const FAREWELL: u32 = 64;
 enum Standing {
     /// It has its seat.
     Seated,
-    /// It has none; so much is bonded.
-    Unseated(Balance),
+    /// It has none; so much of its bond counts, and so much waits to be slashed.
+    Unseated(Balance, Balance),
     /// The node has another seat, or is another's.
     Elsewhere(Wrong),
 }
@@ -56,7 +56,7 @@ fn standing(me: &Identity, node: Option<&NodeInfo<AccountBytes>>) -> Standing {
         return Standing::Elsewhere(Wrong::Peer);
     }
     match &node.seat {
-        None => Standing::Unseated(node.self_bond),
+        None => Standing::Unseated(node.self_bond, node.pending_slash),
         Some(SeatInfo { span, profile, .. }) if (*span, *profile) == (me.span, me.profile) => {
             Standing::Seated
         }
@@ -102,9 +102,14 @@ impl SeatWatch {
                         info!(node, %span, block, "the seat is final: serving");
                     }
                 }
-                Standing::Unseated(bonded) => {
+                Standing::Unseated(bonded, pending) => {
                     if !may_return || block.saturating_sub(started) > FAREWELL {
-                        return WorkerError::SeatLost { node, span, bonded };
+                        return WorkerError::SeatLost {
+                            node,
+                            span,
+                            bonded,
+                            pending,
+                        };
                     }
                     warn!("the seat is gone, though it was there at the start; taking it again");
                     self.turn(ServerState::Online, ServerState::Joining);
@@ -178,6 +183,7 @@ mod tests {
             hotkey: key(FIRST.hotkey).public(),
             peer_id: FIRST.peer().try_into().unwrap(),
             self_bond: 5_000,
+            pending_slash: 70,
             seat: Some(SeatInfo {
                 span: FIRST.span,
                 price: PRICE,
@@ -201,7 +207,7 @@ mod tests {
             });
         };
         assert_eq!(of(&dearer), Standing::Seated);
-        assert_eq!(of(&|node| node.seat = None), Standing::Unseated(5_000));
+        assert_eq!(of(&|node| node.seat = None), Standing::Unseated(5_000, 70));
         let moved = |node: &mut NodeInfo<AccountBytes>| {
             let span = other;
             node.seat = Some(SeatInfo { span, ..seat(node) });

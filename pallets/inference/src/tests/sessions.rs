@@ -2,7 +2,10 @@
 
 use crate::{mock::*, pallet::*, Due};
 use frame_support::{assert_noop, assert_ok};
-use quipu_primitives::{traits::Obligations, Balance, Digest, NodeId};
+use quipu_primitives::{
+    traits::{Obligations, Service, Services},
+    Balance, Digest, NodeId,
+};
 use sp_runtime::TokenError;
 
 const NOBODY: NodeId = 99;
@@ -34,6 +37,29 @@ fn a_consumer_opens_a_session_and_its_deposit_is_on_hold() {
             assert!(Inference::has_obligations(node));
         }
         assert!(!Inference::has_obligations(WHOLE));
+    });
+}
+
+#[test]
+fn who_serves_a_session_and_for_whom_is_known_until_its_record_is_dropped() {
+    story(|| {
+        let serves = |session, node| {
+            let service: Option<Service<AccountId, u64>> = Inference::service(session, node);
+            service.map(|service| (service.consumer, service.opened_at))
+        };
+        run_to(3);
+        let session = open_usual();
+        for node in [HEAD, MIDDLE, TAIL, STANDBY] {
+            assert_eq!(serves(session, node), Some((ALICE, 3)));
+        }
+        assert_eq!(serves(session, WHOLE), None);
+        assert_eq!(serves(session + 1, HEAD), None);
+        // Until long after it was paid out.
+        while Sessions::<Test>::contains_key(session) {
+            assert_eq!(serves(session, HEAD), Some((ALICE, 3)));
+            run_to(frame_system::Pallet::<Test>::block_number() + 1);
+        }
+        assert_eq!(serves(session, HEAD), None);
     });
 }
 

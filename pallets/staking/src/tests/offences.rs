@@ -174,6 +174,96 @@ fn who_left_is_slashed_in_what_still_waits() {
 }
 
 #[test]
+fn what_waits_to_be_slashed_counts_for_nothing_and_cannot_be_taken_out() {
+    four().execute_with(|| {
+        Deferred::set(true);
+        assert_ok!(unbond(1, 0, 1_000));
+        Told::set(vec![]);
+        assert_ok!(report(&[0], 50, 1));
+        assert_eq!(Staking::slashable(0), 4_000, "nothing is taken yet");
+        assert_eq!(Staking::self_bond(0), 1_000);
+        assert_eq!(Told::get(), [(0, 1_000)]);
+        assert!(Session::disabled_validators().contains(&0));
+
+        // Nothing comes out, though it is due; the rest may still be asked back.
+        run_to(1 + PERIOD);
+        assert_noop!(withdraw(9, 0), Error::<Test>::SlashPending);
+        assert_ok!(unbond(1, 0, 500));
+        assert_eq!(Staking::self_bond(0), 500);
+        // It would be elected with its whole bond, and is with what counts of a larger one.
+        assert_ok!(run(1, Call::validate { node: 0 }));
+        run_to_session(Session::current_index() + 4);
+        assert_eq!(validators(), [1, 2, 3]);
+        assert_ok!(bond(1, 0, 600));
+        assert_eq!(Staking::self_bond(0), 1_100);
+        run_to_session(Session::current_index() + 4);
+        assert_eq!(validators(), [1, 2, 0, 3]);
+
+        decide(0);
+        assert_eq!(Staking::slashable(0), 2_600);
+        assert_ok!(withdraw(9, 0));
+        assert_eq!(Told::get().last(), Some(&(0, Staking::self_bond(0))));
+    });
+}
+
+#[test]
+fn who_is_acquitted_has_all_back_but_stays_out_until_it_asks() {
+    four().execute_with(|| {
+        Deferred::set(true);
+        assert_ok!(report(&[0], 100, 1));
+        assert_eq!(Staking::self_bond(0), 0);
+        acquit(0);
+        assert_eq!(Staking::self_bond(0), 4_000);
+        assert_eq!(Told::get(), [(0, 0), (0, 4_000)]);
+        run_to_session(5);
+        assert_eq!(validators(), [1, 2, 3]);
+        assert_ok!(run(1, Call::validate { node: 0 }));
+        run_to_session(9);
+        assert_eq!(validators(), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn whoever_reports_an_offence_is_named_by_an_account_that_somebody_has_the_key_to() {
+    four().execute_with(|| {
+        let report = |reporter: AccountId32, slot| {
+            let misdeed = Misdeed {
+                nodes: vec![0],
+                percent: 10 * slot as u32,
+                session: 0,
+                slot,
+            };
+            assert_ok!(Offences::report_offence(vec![reporter], misdeed));
+        };
+        // The author of the block, a passer-by, and an author whose node is gone.
+        report(node_account(1).into(), 1);
+        report(acc(9), 2);
+        report(node_account(77).into(), 3);
+        let percent = Perbill::from_percent;
+        let charges: Vec<_> = Charges::get()
+            .into_iter()
+            .map(|charge| {
+                assert_eq!((charge.node, charge.price, charge.victim), (0, 0, None));
+                (charge.cause, charge.reporter)
+            })
+            .collect();
+        let cause = |from, to| quipu_primitives::traits::Cause::Consensus {
+            session: 0,
+            from: percent(from),
+            to: percent(to),
+        };
+        assert_eq!(
+            charges,
+            [
+                (cause(0, 10), Some(acc(2))),
+                (cause(10, 20), Some(acc(9))),
+                (cause(20, 30), None),
+            ]
+        );
+    });
+}
+
+#[test]
 fn an_offence_of_nobody_is_no_offence() {
     four().execute_with(|| {
         struct Stranger;

@@ -42,6 +42,10 @@ enum Op {
         node: NodeId,
         percent: u32,
     },
+    Decide {
+        node: NodeId,
+        guilty: bool,
+    },
     Swap {
         node: NodeId,
         to: u8,
@@ -76,6 +80,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (who(), node()).prop_map(|(who, node)| Op::Validate { who, node }),
         3 => (node(), money()).prop_map(|(node, amount)| Op::Slash { node, amount }),
         2 => (node(), 0..101u32).prop_map(|(node, percent)| Op::Offend { node, percent }),
+        2 => (node(), any::<bool>()).prop_map(|(node, guilty)| Op::Decide { node, guilty }),
         2 => (node(), who()).prop_map(|(node, to)| Op::Swap { node, to }),
         1 => node().prop_map(|node| Op::Remove { node }),
         5 => (0..2 * PERIOD).prop_map(|blocks| Op::Wait { blocks }),
@@ -90,7 +95,7 @@ fn step(op: Op) {
         Op::Withdraw { node } => refused_leaves_no_trace(|| withdraw(9, node)),
         Op::Chill { who, node } => refused_leaves_no_trace(|| run(who, Call::chill { node })),
         Op::Validate { who, node } => refused_leaves_no_trace(|| run(who, Call::validate { node })),
-        Op::Slash { node, amount } => burns_exactly(|| Staking::slash(node, amount).unwrap()),
+        Op::Slash { node, amount } => burns_exactly(|| slash(node, amount).unwrap()),
         Op::Offend { node, percent } => burns_exactly(|| {
             let before = Staking::slashable(node);
             let details = OffenceDetails {
@@ -99,6 +104,14 @@ fn step(op: Op) {
             };
             let session = Session::current_index();
             Staking::on_offence(&[details], &[Perbill::from_percent(percent)], session);
+            before - Staking::slashable(node)
+        }),
+        Op::Decide { node, guilty } => burns_exactly(|| {
+            let before = Staking::slashable(node);
+            match guilty {
+                true => decide(node),
+                false => acquit(node),
+            }
             before - Staking::slashable(node)
         }),
         Op::Swap { node, to } => refused_leaves_no_trace(|| {
@@ -145,6 +158,7 @@ fn burns_exactly(punish: impl FnOnce() -> Balance) {
 /// Everybody takes everything back; what is not there was slashed.
 fn take_apart() {
     let nodes: Vec<_> = Ledgers::<Test>::iter_keys().collect();
+    nodes.iter().for_each(|node| decide(*node));
     run_to(System::block_number() + PERIOD);
     for node in &nodes {
         use quipu_primitives::traits::Nodes;
@@ -170,8 +184,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_order_of_events_breaks_an_invariant(ops in prop::collection::vec(op(), 1..60)) {
+    fn no_order_of_events_breaks_an_invariant(
+        ops in prop::collection::vec(op(), 1..60),
+        deferred in any::<bool>(),
+    ) {
         ext_with_validators(&[2_000, 3_000, 1_000]).execute_with(|| {
+            Deferred::set(deferred);
             ops.into_iter().for_each(step);
             take_apart();
         });

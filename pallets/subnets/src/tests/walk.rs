@@ -70,6 +70,9 @@ enum Op {
     Deposit {
         amount: Balance,
     },
+    Wait {
+        blocks: u64,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -98,6 +101,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (who(), node(), 0..8u64).prop_map(|(who, node, peer)| Op::Peer { who, node, peer }),
         6 => (node(), money()).prop_map(|(node, amount)| Op::Bond { node, amount }),
         1 => money().prop_map(|amount| Op::Deposit { amount }),
+        2 => (0..2 * RETENTION).prop_map(|blocks| Op::Wait { blocks }),
     ]
 }
 
@@ -163,6 +167,10 @@ fn step(op: Op) {
             RegistrationDeposit::set(amount);
             Ok(())
         }
+        Op::Wait { blocks } => {
+            System::set_block_number(System::block_number() + blocks);
+            Ok(())
+        }
     };
     if done.is_err() {
         let after = sp_io::storage::root(sp_runtime::StateVersion::V1);
@@ -195,6 +203,7 @@ fn take_apart() {
         assert!((0..=PAUL).all(|who| held(who, reason) == 0));
     }
     assert_eq!(NodeOfHotkey::<Test>::iter().count(), 0);
+    assert_eq!(FormerHotkeys::<Test>::iter().count(), 0);
     assert_eq!(CoverageOf::<Test>::iter().count(), 0);
 }
 

@@ -143,7 +143,8 @@ async fn a_node_without_enough_bond_is_told_to_bond() {
             error,
             WorkerError::NotStaked {
                 node: 1,
-                bonded: 999
+                bonded: 999,
+                pending: 0
             }
         ),
         "{error}"
@@ -259,6 +260,26 @@ async fn a_slash_stops_the_worker_and_names_the_bond() {
             error.contains(told) && error.contains("quipu node bond"),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn who_is_charged_with_something_is_told_so() {
+    for (wait, told) in [
+        (1, "has bonded 0 QPU (0.000000005 QPU wait to be slashed)"),
+        (
+            FAREWELL + 1,
+            "its bond of 0 QPU (0.000000005 QPU wait to be slashed)",
+        ),
+    ] {
+        let subnet = Subnet::new();
+        let worker = Worker::start(&subnet, FIRST).await;
+        later(&subnet, &worker, wait).await;
+        subnet.chain.change_node(FIRST.id, |node| {
+            (node.self_bond, node.pending_slash, node.seat) = (0, 5_000, None);
+        });
+        let error = worker.ended().await.unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
     }
 }
 
