@@ -213,7 +213,7 @@ test('a creator, two servers and a consumer', LIMIT, async () => {
       session, node: second, span: { start: 1, end: 2 }, weightsRoot: bytes(1), profile: profileDigest,
       start: 0, end: 32, input: bytes(2), output: bytes(fill), previous: bytes(0),
     };
-    return { receipt, signature: signer.sign(receiptPayload(genesis, receipt)) };
+    return { receipt, signature: signer.sign(receiptPayload(genesis, sessionKey.publicKey, receipt)) };
   };
   const report = (one, other) => slashing.reportEquivocation({
     firstKey: bobHot.address, first: one, secondKey: bobHot.address, second: other,

@@ -51,8 +51,8 @@ export function voucherPayload(genesis, { session, node, positions }) {
   );
 }
 
-/** What a hotkey signs about what its server took in and gave out. */
-export function receiptPayload(genesis, receipt) {
+/** What a hotkey signs about what its server took in and gave out, in the session with this key. */
+export function receiptPayload(genesis, sessionKey, receipt) {
   const digest = hashOf(
     'quipu/receipt/1',
     u64(receipt.session),
@@ -67,5 +67,5 @@ export function receiptPayload(genesis, receipt) {
     receipt.output,
     receipt.previous,
   );
-  return hashOf('quipu/receipt-signature/1', hexToU8a(genesis), digest);
+  return hashOf('quipu/receipt-signature/2', hexToU8a(genesis), sessionKey, digest);
 }

@@ -263,6 +263,7 @@ impl Link {
         let signatory = Signatory {
             genesis: context.genesis,
             session: context.session,
+            session_key: context.ledger.lock().session_key(),
             node: server.node,
             hotkey: server.hotkey,
             span: server.span,

@@ -3,7 +3,8 @@
 use quipu_primitives::{
     cost,
     receipt::{receipt_root, ReceiptHead},
-    voucher_payload, Balance, Digest, NodeId, SessionId, SignatureBytes, Span, Voucher,
+    voucher_payload, AccountBytes, Balance, Digest, NodeId, SessionId, SignatureBytes, Span,
+    Voucher,
 };
 use quipu_worker_core::{keys::EphemeralKey, Signer};
 use std::collections::BTreeMap;
@@ -95,6 +96,11 @@ impl Ledger {
     /// The session.
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// The public half of the session key.
+    pub fn session_key(&self) -> AccountBytes {
+        self.key.public()
     }
 
     /// Signs with the session key.

@@ -14,6 +14,8 @@ pub struct Signatory {
     pub genesis: Digest,
     /// The session.
     pub session: SessionId,
+    /// The key that signs its vouchers.
+    pub session_key: AccountBytes,
     /// The server.
     pub node: NodeId,
     /// The key that signs for it, as the chain names it.
@@ -159,7 +161,7 @@ impl Verified {
         }
         if !verify(
             &known.hotkey,
-            &receipt.payload(&known.genesis),
+            &receipt.payload(&known.genesis, &known.session_key),
             &signed.signature,
         ) {
             return Err(ReceiptError::Signature);
@@ -183,6 +185,7 @@ mod tests {
         Signatory {
             genesis: [1; 32],
             session: 7,
+            session_key: [8; 32],
             node: 3,
             hotkey: key().public(),
             span: Span { start: 10, end: 20 },
@@ -215,7 +218,7 @@ mod tests {
     }
 
     fn signed(receipt: Receipt) -> SignedReceipt {
-        let signature = key().sign(&receipt.payload(&[1; 32]));
+        let signature = key().sign(&receipt.payload(&[1; 32], &[8; 32]));
         SignedReceipt { receipt, signature }
     }
 
@@ -295,12 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn signatures_bind_key_chain_and_content() {
+    fn signatures_bind_key_chain_session_and_content() {
         let mut verified = Verified::new(signatory());
         let good = signed(receipt());
         let mut take = |signed| verified.take(&range(4), &range(5), signed);
         let other_key = EphemeralKey::from_seed(&[6; 32]);
-        let signature = other_key.sign(&receipt().payload(&[1; 32]));
+        let signature = other_key.sign(&receipt().payload(&[1; 32], &[8; 32]));
         assert_eq!(
             take(SignedReceipt {
                 signature,
@@ -308,14 +311,16 @@ mod tests {
             }),
             Err(ReceiptError::Signature)
         );
-        let signature = key().sign(&receipt().payload(&[2; 32]));
-        assert_eq!(
-            take(SignedReceipt {
-                signature,
-                ..good.clone()
-            }),
-            Err(ReceiptError::Signature)
-        );
+        for (genesis, session_key) in [([2; 32], [8; 32]), ([1; 32], [9; 32])] {
+            let signature = key().sign(&receipt().payload(&genesis, &session_key));
+            assert_eq!(
+                take(SignedReceipt {
+                    signature,
+                    ..good.clone()
+                }),
+                Err(ReceiptError::Signature)
+            );
+        }
         assert_eq!(take(good), Ok(()));
     }
 

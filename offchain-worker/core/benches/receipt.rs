@@ -32,6 +32,8 @@ fn identity() -> Identity {
     }
 }
 
+const SESSION_KEY: [u8; 32] = [4; 32];
+
 /// The receipt for a step of 32 positions.
 fn sign(me: &Identity, mut at: Commitments, input: &[u8], output: &[u8]) -> SignedReceipt {
     let prepared = at.prepare(input, ROW).expect("whole rows");
@@ -45,10 +47,14 @@ fn receipt(criterion: &mut Criterion) {
     let bytes = RECEIPT_POSITIONS as usize * ROW;
     let input: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
     let output: Vec<u8> = (0..bytes).map(|i| (i % 241) as u8).collect();
-    let new = || Commitments::new(&me, 5, Vec::new());
+    let new = || Commitments::new(&me, 5, SESSION_KEY, Vec::new());
     let signed = sign(&me, new(), &input, &output);
     let is_good = |SignedReceipt { receipt, signature }: &SignedReceipt| {
-        verify(&hotkey, &receipt.payload(&me.genesis), signature)
+        verify(
+            &hotkey,
+            &receipt.payload(&me.genesis, &SESSION_KEY),
+            signature,
+        )
     };
     assert!(is_good(&signed));
 
@@ -56,7 +62,7 @@ fn receipt(criterion: &mut Criterion) {
     group.bench_function("signature", |bencher| {
         bencher.iter(|| {
             me.signer
-                .sign(&black_box(&signed.receipt).payload(&me.genesis))
+                .sign(&black_box(&signed.receipt).payload(&me.genesis, &SESSION_KEY))
         })
     });
     group.bench_function("check", |bencher| {

@@ -14,9 +14,9 @@ pub use message::{Open, Push, Refusal, RefusalCode, Request, Response, Step, Suc
 pub use quipu_primitives::SignedReceipt;
 
 /// Version of everything in this crate. A server refuses an `Open` of another version.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Stream protocol between a client and a server.
-pub const SERVE_PROTOCOL: &str = "/quipu/serve/3";
+pub const SERVE_PROTOCOL: &str = "/quipu/serve/4";
 /// Kademlia's protocol name for the swarm.
 pub const KAD_PROTOCOL: &str = "/quipu/kad/1";
 /// What identify announces.

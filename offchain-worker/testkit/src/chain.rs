@@ -261,6 +261,17 @@ impl FakeChain {
         state.finalize(&events);
     }
 
+    /// Gives a session's number to another session, with this key, as when a block is replaced by one
+    /// of another fork.
+    pub fn change_session_key(&self, id: SessionId, session_key: AccountBytes) {
+        let mut state = self.state();
+        let session = state
+            .sessions
+            .get_mut(&id)
+            .expect("there is such a session");
+        session.info.session_key = session_key;
+    }
+
     /// Pauses or resumes a subnet as its creator would, a call that workers do not make. Makes a
     /// block.
     pub fn pause_subnet(&self, id: SubnetId, paused: bool) {

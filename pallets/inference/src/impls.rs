@@ -114,6 +114,7 @@ impl<T: Config> Services<T::AccountId, BlockNumberFor<T>> for Pallet<T> {
         serves.then_some(Service {
             consumer: session.consumer,
             opened_at: session.opened_at,
+            session_key: session.session_key,
         })
     }
 }

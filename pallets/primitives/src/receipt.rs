@@ -8,7 +8,7 @@ use crate::{
     hash::{hash_of, merkle_root, Digest},
     ids::{NodeId, SessionId},
     span::Span,
-    SignatureBytes,
+    AccountBytes, SignatureBytes,
 };
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -75,9 +75,12 @@ impl Receipt {
         hash_of(b"quipu/receipt/1", self)
     }
 
-    /// The bytes that the hotkey signs (sr25519, context `substrate`).
-    pub fn payload(&self, genesis: &Digest) -> Digest {
-        hash_of(b"quipu/receipt-signature/1", &(genesis, self.digest()))
+    /// The bytes that the hotkey signs (sr25519, context `substrate`). Numbers of sessions are given
+    /// out anew where a block is replaced by another: the session's key tells the session from others
+    /// that had its number for a while, so that a server which served one of them has not lied.
+    pub fn payload(&self, genesis: &Digest, session_key: &AccountBytes) -> Digest {
+        let content = (genesis, session_key, self.digest());
+        hash_of(b"quipu/receipt-signature/2", &content)
     }
 
     /// Can't both be true? Of a server's receipts of one session no two cover the same position:
@@ -197,6 +200,14 @@ mod tests {
             change(&mut other);
             assert!(!first.contradicts(&other));
         }
+    }
+
+    #[test]
+    fn what_is_signed_binds_chain_session_and_content() {
+        let payload = receipt(0, 32).payload(&[1; 32], &[2; 32]);
+        assert_ne!(payload, receipt(0, 32).payload(&[9; 32], &[2; 32]));
+        assert_ne!(payload, receipt(0, 32).payload(&[1; 32], &[9; 32]));
+        assert_ne!(payload, receipt(0, 31).payload(&[1; 32], &[2; 32]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     ids::{NodeId, SessionId, SubnetId},
     money::Balance,
     span::Span,
-    Digest,
+    AccountBytes, Digest,
 };
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -226,6 +226,8 @@ pub struct Service<AccountId, BlockNumber> {
     pub consumer: AccountId,
     /// The block in which the session was opened.
     pub opened_at: BlockNumber,
+    /// The key that signs its vouchers, which receipts are bound to.
+    pub session_key: AccountBytes,
 }
 
 /// The sessions of inference. Owned by `inference`.

@@ -24,13 +24,15 @@ use sp_runtime::{
 /// Sets up what benchmarks need of other pallets.
 pub trait BenchmarkHelper<AccountId> {
     /// Makes a node that `hotkey` signs for, with a bond and a seat, and a session in which it
-    /// serves `consumer`.
+    /// serves `consumer`, with [`SESSION_KEY`].
     fn served_session(hotkey: &AccountId, consumer: &AccountId) -> (NodeId, SessionId);
     /// Fills the queue of what the node has asked back.
     fn full_ledger(node: NodeId);
 }
 
 const KEY: KeyTypeId = KeyTypeId(*b"qslb");
+/// The key of the session that benchmarks are about.
+pub const SESSION_KEY: [u8; 32] = [4; 32];
 
 struct Offender<AccountId> {
     key: [u8; 32],
@@ -71,10 +73,10 @@ fn signed<T: Config>(offender: &Offender<T::AccountId>, output: u8) -> SignedRec
     };
     let first_block = System::<T>::block_hash(BlockNumberFor::<T>::zero());
     let genesis = Digest::try_from(first_block.as_ref()).expect("hashes are 32 bytes");
-    let signature =
-        sp_io::crypto::sr25519_sign(KEY, &offender.key.into(), &receipt.payload(&genesis))
-            .expect("the key was just made")
-            .into();
+    let payload = receipt.payload(&genesis, &SESSION_KEY);
+    let signature = sp_io::crypto::sr25519_sign(KEY, &offender.key.into(), &payload)
+        .expect("the key was just made")
+        .into();
     SignedReceipt { receipt, signature }
 }
 

@@ -18,7 +18,7 @@ use quipu_primitives::{
     traits::{
         Cause, Charge, Nodes, Obligations, PendingSlashes, Services, Signers, Slashable, Slasher,
     },
-    Balance, Digest, NodeId, SignedReceipt,
+    AccountBytes, Balance, Digest, NodeId, SignedReceipt,
 };
 use sp_runtime::{
     traits::{Saturating, Zero},
@@ -50,7 +50,7 @@ impl<T: Config> Pallet<T> {
                 T::Nodes::has_signed_for(node, key, service.opened_at),
                 Error::<T>::NotItsHotkey
             );
-            ensure!(Self::is_signed(key, signed), error);
+            ensure!(Self::is_signed(key, signed, &service.session_key), error);
         }
         Self::charge(Charge {
             node,
@@ -61,14 +61,14 @@ impl<T: Config> Pallet<T> {
         })
     }
 
-    /// Did this key sign the receipt for this chain?
-    fn is_signed(key: &T::AccountId, signed: &SignedReceipt) -> bool {
+    /// Did this key sign the receipt for this chain, and for the session with this key?
+    fn is_signed(key: &T::AccountId, signed: &SignedReceipt, session_key: &AccountBytes) -> bool {
         let first_block = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero());
         let genesis = Digest::try_from(first_block.as_ref()).unwrap_or_default();
         let key: [u8; 32] = key.clone().into();
         sp_io::crypto::sr25519_verify(
             &signed.signature.into(),
-            &signed.receipt.payload(&genesis),
+            &signed.receipt.payload(&genesis, session_key),
             &key.into(),
         )
     }

@@ -215,9 +215,9 @@ pub mod pallet {
         EvidenceTooOld,
         /// This key did not sign for the node since the session was opened.
         NotItsHotkey,
-        /// The key did not sign the first receipt for this chain.
+        /// The key did not sign the first receipt for this chain and this session.
         BadFirstSignature,
-        /// The key did not sign the second receipt for this chain.
+        /// The key did not sign the second receipt for this chain and this session.
         BadSecondSignature,
     }
 

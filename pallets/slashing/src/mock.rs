@@ -127,6 +127,7 @@ impl Services<AccountId32, u64> for Book {
         KeysOf::contains_key(node).then_some(Service {
             consumer,
             opened_at,
+            session_key: SESSION_KEY,
         })
     }
 }
@@ -169,6 +170,8 @@ pub const SUE: NodeId = 12;
 /// What Sam and Sue have at stake.
 pub const STAKE: Balance = 10_000;
 pub const RICH: Balance = 1_000_000;
+/// The key of every session.
+pub const SESSION_KEY: [u8; 32] = [4; 32];
 /// The session that Carl pays and both serve, opened in block 1.
 pub const SESSION: SessionId = 5;
 
@@ -227,7 +230,7 @@ pub fn receipt(start: u32, end: u32, salt: u8) -> Receipt {
 /// Signed by the key of this name.
 pub fn signed(name: &str, receipt: Receipt) -> SignedReceipt {
     let genesis = System::block_hash(0).0;
-    let signature = key(name).sign(&receipt.payload(&genesis)).0;
+    let signature = key(name).sign(&receipt.payload(&genesis, &SESSION_KEY)).0;
     SignedReceipt { receipt, signature }
 }
 

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use codec::Decode;
 use frame_benchmarking::account;
 use frame_support::traits::{fungible::Mutate, Get};
+use quipu_pallet_slashing::benchmarking::SESSION_KEY;
 use quipu_pallet_subnets::benchmarking::{new_node, new_seat, new_subnet};
 use quipu_primitives::{
     manifest::MAX_BLOCKS,
@@ -89,7 +90,7 @@ impl quipu_pallet_slashing::benchmarking::BenchmarkHelper<AccountId> for Setup {
         let most = <Runtime as quipu_pallet_inference::Config>::MaxSessionDuration::get();
         let caps = [(node, 1)].to_vec().try_into().expect("is one");
         let signer = RuntimeOrigin::signed(consumer.clone());
-        Inference::open_session(signer, subnet, [0; 32], caps, most, [0; 32], None)
+        Inference::open_session(signer, subnet, SESSION_KEY, caps, most, [0; 32], None)
             .expect("the node serves every block");
         (node, session)
     }

@@ -238,12 +238,12 @@ pub fn report_equivocation(
     first: (&Key, Receipt),
     second: (&Key, Receipt),
 ) -> RuntimeCall {
-    let genesis = chain.genesis_hash();
+    let (genesis, session_key) = (chain.genesis_hash(), session_key().public());
     let evidence = slashing::Equivocation {
         first_key: first.0.account(),
-        first: first.0.receipt(&genesis, first.1),
+        first: first.0.receipt(&genesis, &session_key, first.1),
         second_key: second.0.account(),
-        second: second.0.receipt(&genesis, second.1),
+        second: second.0.receipt(&genesis, &session_key, second.1),
     };
     slashing::Call::report_equivocation {
         evidence: Box::new(evidence),

@@ -51,8 +51,13 @@ impl Key {
     }
 
     /// Signs a receipt as a hotkey does.
-    pub fn receipt(&self, genesis: &Digest, receipt: Receipt) -> SignedReceipt {
-        let signature = self.sign(&receipt.payload(genesis)).0;
+    pub fn receipt(
+        &self,
+        genesis: &Digest,
+        session_key: &AccountBytes,
+        receipt: Receipt,
+    ) -> SignedReceipt {
+        let signature = self.sign(&receipt.payload(genesis, session_key)).0;
         SignedReceipt { receipt, signature }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use quipu_primitives::{AccountBytes, DType, Digest, NodeId, SessionId, Span, SubnetId};
+use quipu_primitives::{AccountBytes, DType, Digest, NodeId, Receipt, SessionId, Span, SubnetId};
 use quipu_protocol::{
     Activations, Announcement, Refusal, RefusalCode, Request, Response, ServerState,
 };
@@ -286,6 +286,12 @@ impl ToyServer {
         Ok((replies, close))
     }
 
+    /// What is signed of a receipt.
+    fn payload(&self, receipt: &Receipt) -> Digest {
+        let session_key = self.chain.0.lock().sessions[&receipt.session].session_key;
+        receipt.payload(&GENESIS, &session_key)
+    }
+
     fn tamper(
         &self,
         fault: Option<Fault>,
@@ -304,10 +310,10 @@ impl ToyServer {
                 if signed.receipt.end > at =>
             {
                 signed.receipt.output = [66; 32];
-                signed.signature = self.me.signer.sign(&signed.receipt.payload(&GENESIS));
+                signed.signature = self.me.signer.sign(&self.payload(&signed.receipt));
             }
             (Some(Fault::ForgeKey), Response::Receipt(signed), _) => {
-                signed.signature = self.forger.sign(&signed.receipt.payload(&GENESIS));
+                signed.signature = self.forger.sign(&self.payload(&signed.receipt));
             }
             _ => {}
         }

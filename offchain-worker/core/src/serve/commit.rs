@@ -7,7 +7,9 @@
 
 use super::Identity;
 use quipu_attest::{Boundary, CommitError, Range};
-use quipu_primitives::{receipt::ReceiptHead, Digest, Receipt, SessionId, RECEIPT_POSITIONS};
+use quipu_primitives::{
+    receipt::ReceiptHead, AccountBytes, Digest, Receipt, SessionId, RECEIPT_POSITIONS,
+};
 use quipu_protocol::SignedReceipt;
 
 /// Why rows can't continue the sequence. Nothing changed.
@@ -68,20 +70,32 @@ pub struct Prepared {
 #[derive(Clone, Debug)]
 pub struct Commitments {
     session: SessionId,
+    session_key: AccountBytes,
     signed: Vec<SignedReceipt>,
     now: Ends,
     kept: Option<Ends>,
 }
 
 impl Commitments {
-    /// Nothing has passed, but `signed` was signed before.
-    pub fn new(me: &Identity, session: SessionId, signed: Vec<SignedReceipt>) -> Self {
+    /// Nothing has passed, but `signed` was signed before, in the session with this key.
+    pub fn new(
+        me: &Identity,
+        session: SessionId,
+        session_key: AccountBytes,
+        signed: Vec<SignedReceipt>,
+    ) -> Self {
         Commitments {
             session,
+            session_key,
             signed,
             now: Ends::new(me, session),
             kept: None,
         }
+    }
+
+    /// The key of the session.
+    pub fn session_key(&self) -> &AccountBytes {
+        &self.session_key
     }
 
     /// Positions in the cache.
@@ -249,7 +263,9 @@ impl Commitments {
             output: output.leaf,
             previous: self.previous(),
         };
-        let signature = me.signer.sign(&receipt.payload(&me.genesis));
+        let signature = me
+            .signer
+            .sign(&receipt.payload(&me.genesis, &self.session_key));
         let signed = SignedReceipt { receipt, signature };
         self.signed.push(signed.clone());
         signed

@@ -9,7 +9,7 @@ use super::{
 use crate::ports::ComputeError;
 use bytes::Bytes;
 use quipu_primitives::{
-    hash::hash_of, Digest, SessionId, SignatureBytes, Voucher, RECEIPT_POSITIONS,
+    hash::hash_of, AccountBytes, Digest, SessionId, SignatureBytes, Voucher, RECEIPT_POSITIONS,
 };
 use quipu_protocol::{
     limits::{CREDIT_POSITIONS, LEASE, MAX_REPLAYS, MAX_STEP_TOKENS},
@@ -144,7 +144,8 @@ impl Serving {
                 Record::Opened { .. } => opened = None,
             }
         }
-        let commitments = Commitments::new(&me, terms.session, signed);
+        let commitments = Commitments::new(&me, terms.session, terms.session_key, signed);
+        let before = neighbours.before.clone();
         let mut serving = Serving {
             session: terms.session,
             deadline: terms.deadline,
@@ -152,7 +153,7 @@ impl Serving {
             reserved: None,
             asked: None,
             payment,
-            upstream: Upstream::new(terms.session, neighbours.before.clone(), verified),
+            upstream: Upstream::new(terms.session, terms.session_key, before, verified),
             answered: None,
             pending: None,
             served: commitments.signed_end(),
@@ -175,6 +176,12 @@ impl Serving {
     /// The session.
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// The key that signs its vouchers: another session of this number, on a fork of the chain, has
+    /// another.
+    pub fn session_key(&self) -> &AccountBytes {
+        self.commitments.session_key()
     }
 
     /// Positions in the cache that count.

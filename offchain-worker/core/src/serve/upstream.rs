@@ -3,7 +3,7 @@
 use super::{Identity, Neighbour, Record};
 use crate::keys::verify;
 use quipu_attest::Range;
-use quipu_primitives::{SessionId, RECEIPT_POSITIONS};
+use quipu_primitives::{AccountBytes, SessionId, RECEIPT_POSITIONS};
 use quipu_protocol::{
     limits::{MAX_EARLY_UPSTREAM, UPSTREAM_SLACK},
     Refusal, RefusalCode, SignedReceipt,
@@ -30,6 +30,7 @@ fn wrong(message: impl Into<String>) -> Wrong {
 #[derive(Clone, Debug)]
 pub struct Upstream {
     session: SessionId,
+    session_key: AccountBytes,
     predecessors: Vec<Neighbour>,
     verified: BTreeSet<u32>,
     early: BTreeMap<u32, SignedReceipt>,
@@ -41,12 +42,14 @@ impl Upstream {
     /// Nothing is verified but the ranges that begin at `verified`.
     pub fn new(
         session: SessionId,
+        session_key: AccountBytes,
         predecessors: Vec<Neighbour>,
         verified: impl IntoIterator<Item = u32>,
     ) -> Self {
         let verified = verified.into_iter().collect();
         Upstream {
             session,
+            session_key,
             predecessors,
             verified,
             early: BTreeMap::new(),
@@ -134,7 +137,7 @@ impl Upstream {
         {
             return Err(wrong("the receipt covers no range of positions"));
         }
-        let payload = receipt.payload(&me.genesis);
+        let payload = receipt.payload(&me.genesis, &self.session_key);
         if !verify(&predecessor.hotkey, &payload, &given.signature) {
             return Err(wrong(format!(
                 "node {} did not sign the receipt",

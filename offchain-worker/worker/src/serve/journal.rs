@@ -8,7 +8,7 @@
 //! again: nothing behind it was ever answered for.
 
 use codec::{DecodeAll, Encode};
-use quipu_primitives::{hash::hash_of, SessionId};
+use quipu_primitives::{hash::hash_of, AccountBytes, SessionId};
 use quipu_worker_core::serve::Record;
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,6 +22,8 @@ pub const MAX_JOURNALS: usize = 1024;
 /// Most bytes of a record.
 const MAX_RECORD: usize = 4096;
 const PREFIX: usize = 4 + 8;
+/// How the names of journals end that were put aside.
+const ASIDE: &str = ".aside";
 
 /// The folder of the journals. Calls block.
 #[derive(Clone, Debug)]
@@ -95,12 +97,49 @@ impl Journals {
         Ok((journal, records))
     }
 
-    /// Removes a session's journal. Idempotent.
-    pub fn remove(&self, session: SessionId) -> io::Result<()> {
-        match fs::remove_file(self.path(session)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    /// Puts the journal of the session with this key aside: there is another session of its number.
+    pub fn put_aside(&self, session: SessionId, key: &AccountBytes) -> io::Result<()> {
+        fs::rename(self.path(session), self.aside(session, key))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Takes out again what was put aside of the session with this key, in the place of what is there
+    /// under its number. False if there is nothing.
+    pub fn take_out(&self, session: SessionId, key: &AccountBytes) -> io::Result<bool> {
+        let taken = if_there(fs::rename(self.aside(session, key), self.path(session)))?;
+        if taken {
+            File::open(&self.folder)?.sync_all()?;
         }
+        Ok(taken)
+    }
+
+    fn aside(&self, session: SessionId, key: &AccountBytes) -> PathBuf {
+        let key: String = key[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(format!("{session}.{key}{ASIDE}"))
+    }
+
+    /// Removes a session's journal, and what was put aside under its number. Idempotent.
+    pub fn remove(&self, session: SessionId) -> io::Result<()> {
+        let number = format!("{session}.");
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_aside = |name: &str| name.starts_with(&number) && name.ends_with(ASIDE);
+            if name.to_str().is_some_and(is_aside) {
+                if_there(fs::remove_file(entry.path()))?;
+            }
+        }
+        if_there(fs::remove_file(self.path(session)))?;
+        Ok(())
+    }
+}
+
+/// False where there is no such file.
+fn if_there(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -247,6 +286,39 @@ mod tests {
         flipped[whole as usize + 20] ^= 1;
         fs::write(journals.path(7), &flipped).unwrap();
         assert_eq!(journals.load(7).unwrap().1, [voucher(1)]);
+    }
+
+    #[test]
+    fn sessions_of_one_number_keep_their_journals_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let journals = Journals::open(folder.path()).unwrap();
+        let (one, other) = ([1; 32], [2; 32]);
+        assert!(
+            !journals.take_out(7, &one).unwrap(),
+            "nothing was put aside"
+        );
+        let (mut journal, _) = journals.load(7).unwrap();
+        journal.append(&[voucher(1)]).unwrap();
+        journals.put_aside(7, &one).unwrap();
+        // A crash here is like a session that begins: what was put aside is still found.
+        let (mut journal, records) = journals.load(7).unwrap();
+        assert!(records.is_empty());
+        assert!(!journals.take_out(7, &other).unwrap());
+        journal.append(&[voucher(2)]).unwrap();
+        journals.put_aside(7, &other).unwrap();
+        assert!(journals.take_out(7, &one).unwrap());
+        assert_eq!(journals.load(7).unwrap().1, [voucher(1)]);
+        assert_eq!(journals.sessions().unwrap(), [7]);
+
+        // Nothing of it is left, and nothing of others is touched.
+        let (mut journal, _) = journals.load(77).unwrap();
+        journal.append(&[voucher(3)]).unwrap();
+        journals.put_aside(77, &one).unwrap();
+        journals.remove(7).unwrap();
+        assert!(!journals.take_out(7, &other).unwrap());
+        assert!(journals.load(7).unwrap().1.is_empty());
+        assert!(journals.take_out(77, &one).unwrap());
+        assert_eq!(journals.load(77).unwrap().1, [voucher(3)]);
     }
 
     #[test]

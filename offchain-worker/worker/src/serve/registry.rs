@@ -131,21 +131,24 @@ impl Slot {
     }
 }
 
-/// The session's journal. One that another session of this number left, on a chain that began
-/// anew, is removed.
+/// The session's journal. One of another session that had this number, on a fork of the chain that did
+/// not last, is put aside: should that fork win after all, what was signed in it still holds.
 fn load(journals: &Journals, terms: &ValidOpen) -> std::io::Result<(Journal, Vec<Record>)> {
-    let (journal, records) = journals.load(terms.session)?;
+    let session = terms.session;
+    let (journal, records) = journals.load(session)?;
     match records.first() {
         Some(Record::Opened { session_key, .. }) if *session_key != terms.session_key => {
             tracing::warn!(
-                session = terms.session,
-                "the journal is of another chain's session"
+                session,
+                "the journal is of another session of this number; it is put aside"
             );
-            journals.remove(terms.session)?;
-            journals.load(terms.session)
+            journals.put_aside(session, session_key)?;
         }
-        _ => Ok((journal, records)),
+        Some(_) => return Ok((journal, records)),
+        None => {}
     }
+    journals.take_out(session, &terms.session_key)?;
+    journals.load(session)
 }
 
 impl Server {
@@ -154,6 +157,12 @@ impl Server {
     pub(super) async fn slot(self: &Arc<Self>, terms: &ValidOpen) -> Result<Arc<Slot>, Refusal> {
         let slot = self.registry.slot(terms.session)?;
         let mut live = slot.live.lock().await;
+        let is_other = |live: &Live| *live.serving.session_key() != terms.session_key;
+        if live.as_ref().is_some_and(is_other) {
+            slot.close_stream();
+            *live = None;
+            self.release(terms.session).await;
+        }
         if live.is_none() {
             let neighbours = self.neighbours(terms.session).await?;
             let (journals, own, session) =

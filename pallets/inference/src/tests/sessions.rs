@@ -6,6 +6,7 @@ use quipu_primitives::{
     traits::{Obligations, Service, Services},
     Balance, Digest, NodeId,
 };
+use sp_core::Pair;
 use sp_runtime::TokenError;
 
 const NOBODY: NodeId = 99;
@@ -45,7 +46,10 @@ fn who_serves_a_session_and_for_whom_is_known_until_its_record_is_dropped() {
     story(|| {
         let serves = |session, node| {
             let service: Option<Service<AccountId, u64>> = Inference::service(session, node);
-            service.map(|service| (service.consumer, service.opened_at))
+            service.map(|service| {
+                assert_eq!(service.session_key, key().public().0);
+                (service.consumer, service.opened_at)
+            })
         };
         run_to(3);
         let session = open_usual();

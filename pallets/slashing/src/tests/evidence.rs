@@ -82,10 +82,19 @@ fn what_proves_nothing_is_refused_by_name_and_costs_nobody_anything() {
             (
                 "signed for another chain",
                 Box::new(|it| {
-                    let payload = it.first.receipt.payload(&[9; 32]);
+                    let payload = it.first.receipt.payload(&[9; 32], &SESSION_KEY);
                     it.first.signature = key("Sam").sign(&payload).0;
                 }),
                 Error::BadFirstSignature,
+            ),
+            (
+                "signed for a session that had its number on a fork",
+                Box::new(|it| {
+                    let genesis = System::block_hash(0).0;
+                    let payload = it.second.receipt.payload(&genesis, &[9; 32]);
+                    it.second.signature = key("Sam").sign(&payload).0;
+                }),
+                Error::BadSecondSignature,
             ),
         ];
         for (what, change, error) in cases {

@@ -312,8 +312,13 @@ impl Bench {
         })
     }
 
+    /// What is signed of a receipt in this session.
+    pub fn payload(&self, receipt: &Receipt) -> [u8; 32] {
+        receipt.payload(&GENESIS, &self.session_key.public())
+    }
+
     pub fn sign_upstream(&self, receipt: Receipt) -> SignedReceipt {
-        let signature = self.before.sign(&receipt.payload(&GENESIS));
+        let signature = self.before.sign(&self.payload(&receipt));
         SignedReceipt { receipt, signature }
     }
 

@@ -52,7 +52,7 @@ fn receipts_cover_every_position_once_and_chain() {
         assert_eq!(receipt.previous, previous);
         assert!(verify(
             &bench.me.signer.public(),
-            &receipt.payload(&GENESIS),
+            &bench.payload(receipt),
             signature
         ));
         previous = receipt.digest();

@@ -137,7 +137,7 @@ fn check_receipts(bench: &Bench, sent: &BTreeMap<u32, SignedReceipt>) {
         assert_eq!(receipt.previous, previous, "receipts chain");
         assert!(verify(
             &bench.me.signer.public(),
-            &receipt.payload(&GENESIS),
+            &bench.payload(receipt),
             signature
         ));
         (end, previous) = (receipt.end, receipt.digest());

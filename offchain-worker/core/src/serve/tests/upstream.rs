@@ -142,13 +142,24 @@ fn receipts_of_strangers_and_for_other_things_are_refused() {
         );
     }
     let stranger = EphemeralKey::from_seed(&[6; 32]);
-    let signature = stranger.sign(&honest.receipt.payload(&GENESIS));
+    let signature = stranger.sign(&bench.payload(&honest.receipt));
     let forged = SignedReceipt {
         receipt: honest.receipt.clone(),
         signature,
     };
     assert_eq!(
         bench.ask(Request::Upstream(forged)).refusal(),
+        RefusalCode::Upstream
+    );
+    // Signed for another session that had this number on a fork of the chain.
+    let elsewhere = honest.receipt.payload(&GENESIS, &[9; 32]);
+    let signature = bench.before.sign(&elsewhere);
+    let forked = SignedReceipt {
+        receipt: honest.receipt.clone(),
+        signature,
+    };
+    assert_eq!(
+        bench.ask(Request::Upstream(forked)).refusal(),
         RefusalCode::Upstream
     );
     assert!(matches!(bench.journal[1..], [Record::Receipt(_)]));

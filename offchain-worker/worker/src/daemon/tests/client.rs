@@ -125,7 +125,8 @@ impl TestClient {
     }
 
     pub fn keep(&mut self, receipt: SignedReceipt) {
-        let payload = receipt.receipt.payload(&GENESIS);
+        let session_key = key(self.session_key).public();
+        let payload = receipt.receipt.payload(&GENESIS, &session_key);
         assert!(verify(
             &key(self.node.hotkey).public(),
             &payload,

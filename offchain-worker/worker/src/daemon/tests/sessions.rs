@@ -113,6 +113,40 @@ async fn a_stream_that_dies_with_a_step_under_way_loses_nothing() {
 }
 
 #[tokio::test]
+async fn sessions_that_had_one_number_on_two_forks_are_kept_apart() {
+    const OTHER: u8 = 77;
+    let (subnet, worker, session, mut one) = scene().await;
+    one.step(0, 40).await;
+    let signed = one.receipts.clone();
+    assert_eq!(signed.len(), 1);
+
+    // On the fork that is the best chain now the number is another consumer's, who asks something else.
+    let give_to = |name| subnet.chain.change_session_key(session, key(name).public());
+    give_to(OTHER);
+    let (mut other, position) = worker.open_with(session, OTHER).await;
+    assert_eq!(position, 0, "nothing of the first is here");
+    let input = rows(7, 47);
+    let step = other.a_step(0, &input);
+    other.step_as(step, input.clone()).await.unwrap();
+    // Signed for the other's key, as the client checks: no lie about the first.
+    assert_ne!(other.receipts[0].receipt, signed[0].receipt);
+
+    // The first fork wins after all: what was signed there holds, and nothing else is signed.
+    give_to(SESSION_KEY);
+    let (mut one, position) = worker.open(session, 0).await;
+    assert_eq!(position, 0, "the cache was given up");
+    let step = one.a_step(0, &input);
+    assert!(one.step_as(step, input).await.is_err());
+    let (mut one, _) = worker.open(session, 1).await;
+    one.receipts = signed.clone();
+    one.step(0, 40).await;
+    one.step(40, 64).await;
+    assert_eq!(one.receipts.len(), 2);
+    assert_eq!(one.receipts[0], signed[0]);
+    worker.kill().await;
+}
+
+#[tokio::test]
 async fn a_second_stream_of_a_session_takes_over() {
     let (subnet, worker) = Setting::usual().server().await;
     let session = subnet.open_session(1_000);
