@@ -551,9 +551,6 @@ impl Link {
         self.upstreamed = 0;
         self.repeat_voucher().await?;
         // A server that restarted with nothing to lose does not know its neighbours any more.
-        if let Some(node) = self.taken_from {
-            self.send(Request::TakeFrom(Some(node)), None).await?;
-        }
         if let Some(successor) = self.successor {
             self.send(Request::HandOn(Some(successor)), None).await?;
         }
@@ -565,7 +562,12 @@ impl Link {
         for inflight in &mut self.inflight {
             inflight.way = Way::Missing;
         }
-        self.bring().await
+        self.bring().await?;
+        // Nothing is to overtake the steps that it may have lost the answers to.
+        if let Some(node) = self.taken_from {
+            self.send(Request::TakeFrom(Some(node)), None).await?;
+        }
+        Ok(())
     }
 
     /// Ends the sequence: takes the receipt for what the last one left out and the head, pays, and

@@ -100,7 +100,9 @@ pub enum Request {
     /// Hand every further output on to this server as well, or no more to any. Has no answer.
     #[codec(index = 5)]
     HandOn(Option<Successor>),
-    /// Take pushes of this node, a predecessor, as steps; or no more of any. Has no answer.
+    /// Take pushes of this node, a predecessor, as steps; or no more of any. Has no answer. Holds for
+    /// the stream: on a new one the client says it again, after the steps whose answers the one before
+    /// may have lost.
     #[codec(index = 6)]
     TakeFrom(Option<NodeId>),
     /// Activations from the predecessor, on a stream that it opened for this alone. The output goes

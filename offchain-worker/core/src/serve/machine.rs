@@ -102,7 +102,7 @@ pub struct Serving {
     served: u32,
     finished: Option<Replies>,
     neighbours: Neighbours,
-    /// Whose pushes are taken as steps in this epoch.
+    /// Whose pushes are taken as steps on this stream.
     pusher: Option<Neighbour>,
     /// Who gets the outputs of this epoch besides the client.
     successor: Option<Successor>,
@@ -252,8 +252,11 @@ impl Serving {
             self.forget(same_epoch);
             self.epoch = terms.epoch;
         }
+        // What is pushed before the client has said again what it lacks could overtake that: the answer
+        // to a step that the stream before lost would never be given.
+        self.pusher = None;
         if !same_epoch {
-            (self.pusher, self.successor) = (None, None);
+            self.successor = None;
         }
         match self.reserved {
             Some(reserved) if terms.positions > reserved => {

@@ -134,21 +134,21 @@ impl Slot {
 /// The session's journal. One of another session that had this number, on a fork of the chain that did
 /// not last, is put aside: should that fork win after all, what was signed in it still holds.
 fn load(journals: &Journals, terms: &ValidOpen) -> std::io::Result<(Journal, Vec<Record>)> {
-    let session = terms.session;
+    let (session, own_key) = (terms.session, &terms.session_key);
     let (journal, records) = journals.load(session)?;
     match records.first() {
-        Some(Record::Opened { session_key, .. }) if *session_key != terms.session_key => {
+        Some(Record::Opened { session_key, .. }) if session_key != own_key => {
             tracing::warn!(
                 session,
                 "the journal is of another session of this number; it is put aside"
             );
             journals.put_aside(session, session_key)?;
+            journals.take_out(session, own_key)?;
+            journals.load(session)
         }
-        Some(_) => return Ok((journal, records)),
-        None => {}
+        None if journals.take_out(session, own_key)? => journals.load(session),
+        _ => Ok((journal, records)),
     }
-    journals.take_out(session, &terms.session_key)?;
-    journals.load(session)
 }
 
 impl Server {

@@ -132,6 +132,20 @@ fn a_step_that_was_pushed_is_answered_again_if_the_client_brings_it_too() {
 }
 
 #[test]
+fn on_a_new_stream_no_push_overtakes_a_step_whose_answer_was_lost() {
+    let mut bench = fed();
+    let (lost, input) = push(0, 0, 3);
+    let first = bench.push(BEFORE_PEER, lost, input.clone()).unwrap();
+    // The stream broke under the answer, and the predecessor goes on.
+    assert_eq!(bench.open(0).opened_at(), 3);
+    let (next, rows) = push(0, 3, 4);
+    assert!(bench.push(BEFORE_PEER, next, rows.clone()).is_none());
+    assert_eq!(bench.step_with(0, input).replies, first.replies);
+    bench.ask(Request::TakeFrom(Some(BEFORE)));
+    assert!(bench.push(BEFORE_PEER, next, rows).is_some());
+}
+
+#[test]
 fn pushes_are_taken_from_whom_the_client_named_and_in_order() {
     let mut bench = Bench::second();
     let (first, input) = push(0, 0, 3);
