@@ -1,7 +1,7 @@
 //! What the runtime offers to nodes and clients.
 
 use crate::{
-    genesis, AccountId, Babe, Balance, Block, Executive, Grandpa, Historical, Inference,
+    genesis, AccountId, Audits, Babe, Balance, Block, Executive, Grandpa, Historical, Inference,
     InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, Subnets,
     System, TransactionPayment, BABE_GENESIS_EPOCH_CONFIG, VERSION,
 };
@@ -14,7 +14,8 @@ use frame_support::{
 };
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use quipu_primitives::{
-    runtime_api::{JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
+    audit::Subject,
+    runtime_api::{AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
     JobId, NodeId, SessionId, SubnetId,
 };
 use sp_api::impl_runtime_apis;
@@ -278,6 +279,16 @@ impl_runtime_apis! {
 
         fn quote(subnet: SubnetId, positions: u32) -> Result<Quote, QuoteError> {
             Inference::quote(subnet, positions)
+        }
+    }
+
+    impl quipu_primitives::runtime_api::AuditsApi<Block, AccountId> for Runtime {
+        fn audit(session: SessionId, node: NodeId) -> Option<AuditInfo<AccountId>> {
+            Audits::audit_info(Subject { session, node })
+        }
+
+        fn audits_of(node: NodeId) -> Vec<AuditInfo<AccountId>> {
+            Audits::audits_of(node)
         }
     }
 

@@ -21,6 +21,7 @@ define_benchmarks!(
     [pallet_timestamp, Timestamp]
     [pallet_transaction_payment, TransactionPayment]
     [pallet_utility, Utility]
+    [quipu_pallet_audits, Audits]
     [quipu_pallet_inference, Inference]
     [quipu_pallet_slashing, Slashing]
     [quipu_pallet_staking, Staking]

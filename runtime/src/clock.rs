@@ -44,14 +44,20 @@ pub struct Schedule {
     pub settlement_blocks: u32,
     /// Blocks that a server has to answer a job.
     pub job_blocks: u32,
-    /// Blocks for which the record of a closed session of inference is kept.
+    /// Blocks for which the record of a closed session of inference is kept, and that of an audit.
     pub record_blocks: u32,
+    /// Blocks that auditors have to look at a server's work, and to commit to what they find.
+    pub audit_blocks: u32,
+    /// Blocks that they have to reveal it.
+    pub reveal_blocks: u32,
+    /// Blocks that a server has to answer who did not let it pass.
+    pub answer_blocks: u32,
 }
 
 impl Schedule {
     /// The public chain: 6 s slots, hourly sessions, six-hour eras, 30 days of unbonding; a day at
     /// most for a session of inference, an hour to redeem, ten minutes to answer a job, a week of
-    /// records.
+    /// records; an hour to audit, ten minutes each to reveal and to answer an accusation.
     pub const PUBLIC: Self = Self {
         slot_millis: 6_000,
         epoch_slots: 600,
@@ -61,6 +67,9 @@ impl Schedule {
         settlement_blocks: 600,
         job_blocks: 100,
         record_blocks: 7 * 14_400,
+        audit_blocks: 600,
+        reveal_blocks: 100,
+        answer_blocks: 100,
     };
 
     /// Demonstrations and tests: everything that a person or a test would wait for is short.
@@ -73,6 +82,9 @@ impl Schedule {
         settlement_blocks: 6,
         job_blocks: 60,
         record_blocks: 3_600,
+        audit_blocks: 40,
+        reveal_blocks: 10,
+        answer_blocks: 10,
     };
 
     /// Says what makes this schedule unusable, if anything does.
@@ -94,6 +106,9 @@ impl Schedule {
             self.settlement_blocks,
             self.job_blocks,
             self.record_blocks,
+            self.audit_blocks,
+            self.reveal_blocks,
+            self.answer_blocks,
         ];
         if windows.contains(&0) {
             return Err("clock: a window must have at least one block");
@@ -223,6 +238,12 @@ adapters! {
     JobBlocks: u32 = |schedule| schedule.job_blocks;
     /// Blocks for which the record of a closed session of inference is kept.
     RecordBlocks: u32 = |schedule| schedule.record_blocks;
+    /// Blocks that auditors have to commit.
+    AuditBlocks: u32 = |schedule| schedule.audit_blocks;
+    /// Blocks that auditors have to reveal.
+    RevealBlocks: u32 = |schedule| schedule.reveal_blocks;
+    /// Blocks that an accused server has to answer.
+    AnswerBlocks: u32 = |schedule| schedule.answer_blocks;
     /// Blocks for which a report of an equivocation may wait in the pool.
     ReportLongevity: u64 = |schedule| u64::from(schedule.unbonding_blocks);
 }

@@ -11,7 +11,7 @@
 //! development phrase of Substrate), and Alice has `sudo`.
 
 use crate::{
-    clock::Schedule, AccountId, BabeConfig, Balance, BalancesConfig, ClockConfig,
+    clock::Schedule, AccountId, AuditsConfig, BabeConfig, Balance, BalancesConfig, ClockConfig,
     RuntimeGenesisConfig, SessionConfig, SessionKeys, StakingConfig, SubnetsConfig, SudoConfig,
     BABE_GENESIS_EPOCH_CONFIG, QPU,
 };
@@ -21,6 +21,7 @@ use quipu_pallet_subnets::PeerId;
 use quipu_primitives::{node_account, NodeId};
 use sp_core::{ed25519, sr25519, Pair};
 use sp_genesis_builder::{PresetId, DEV_RUNTIME_PRESET, LOCAL_TESTNET_RUNTIME_PRESET};
+use sp_runtime::Perbill;
 
 /// Preset of one validator, at the public chain's speed.
 pub const DEVELOPMENT: &str = DEV_RUNTIME_PRESET;
@@ -127,6 +128,10 @@ fn patch(validators: &[&str], schedule: Schedule) -> Option<serde_json::Value> {
         subnets: SubnetsConfig { root_nodes },
         staking: StakingConfig { bonds },
         session: SessionConfig { keys },
+        // The workers do not audit yet: on a chain of nobody else payouts would wait for nothing.
+        audits: AuditsConfig {
+            rate: Some(Perbill::zero())
+        },
         sudo: SudoConfig {
             key: Some(account("Alice")?)
         },

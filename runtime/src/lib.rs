@@ -192,6 +192,9 @@ pub mod runtime {
     pub type Grandpa = pallet_grandpa;
     #[runtime::pallet_index(27)]
     pub type Slashing = quipu_pallet_slashing;
+    // After `Session`, which begins the epoch whose randomness it keeps.
+    #[runtime::pallet_index(28)]
+    pub type Audits = quipu_pallet_audits;
 
     #[runtime::pallet_index(40)]
     pub type Utility = pallet_utility;

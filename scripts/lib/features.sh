@@ -10,7 +10,7 @@ runtime_cargo() {
     local feature=$1 command=$2
     shift 2
     CARGO_TARGET_DIR="$FEATURES_TARGET" cargo "$command" --locked -p quipu-runtime -p quipu-pallet-subnets \
-        -p quipu-pallet-staking -p quipu-pallet-slashing -p quipu-pallet-inference \
+        -p quipu-pallet-audits -p quipu-pallet-staking -p quipu-pallet-slashing -p quipu-pallet-inference \
         --features "quipu-runtime/$feature" "$@"
 }
 

@@ -127,6 +127,24 @@ fn close_window<T: Config>() {
     pass::<T>(T::SettlementWindow::get());
 }
 
+/// The session's window has closed, and its gate, asked before, lets it be paid out now.
+fn release<T: Config>(id: SessionId) {
+    close_window::<T>();
+    Sessions::<T>::mutate(id, |session| {
+        let session = session.as_mut().expect("the session is open");
+        let later = session.due.saturating_add(One::one());
+        crate::impls::postpone::<T>(&mut session.due, later, crate::Due::Session(id));
+    });
+}
+
+/// The session that answered the job was paid out.
+fn pay_session<T: Config>(job: JobId) {
+    let result = Jobs::<T>::get(job).and_then(|job| job.result);
+    let session = result.expect("it was answered").session;
+    release::<T>(session);
+    Pallet::<T>::do_finalize(session).expect("the gate is open");
+}
+
 fn pass<T: Config>(blocks: BlockNumberFor<T>) {
     System::<T>::set_block_number(System::<T>::block_number().saturating_add(blocks));
 }
@@ -232,7 +250,7 @@ mod benches {
         let consumer: T::AccountId = whitelisted_caller();
         let opened = open::<T>(consumer.clone(), s);
         opened.settle::<T>(consumer.clone());
-        close_window::<T>();
+        release::<T>(opened.session);
 
         #[extrinsic_call]
         _(RawOrigin::Signed(consumer), opened.session);
@@ -275,7 +293,7 @@ mod benches {
     #[benchmark]
     fn pay_job() {
         let job = answered::<T>();
-        close_window::<T>();
+        pay_session::<T>(job);
 
         #[extrinsic_call]
         _(RawOrigin::Signed(whitelisted_caller()), job);
@@ -318,7 +336,7 @@ mod benches {
         let consumer: T::AccountId = whitelisted_caller();
         let opened = open::<T>(consumer.clone(), T::MaxServers::get());
         opened.settle::<T>(consumer);
-        close_window::<T>();
+        release::<T>(opened.session);
         Pallet::<T>::do_finalize(opened.session).expect("the window has closed");
 
         #[block]
@@ -332,7 +350,7 @@ mod benches {
     #[benchmark]
     fn drop_job() {
         let job = answered::<T>();
-        close_window::<T>();
+        pay_session::<T>(job);
         Pallet::<T>::do_pay_job(job).expect("the window has closed");
 
         #[block]

@@ -7,6 +7,9 @@ mod sessions;
 mod try_state;
 mod views;
 
+#[cfg(feature = "runtime-benchmarks")]
+pub(crate) use deadlines::postpone;
+
 use crate::{Config, Duties, HoldReason, Pallet, Sessions};
 use frame_support::{
     storage::with_storage_layer,
@@ -18,7 +21,7 @@ use frame_support::{
 };
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
-    traits::{Nodes, Obligations, Service, Services},
+    traits::{Nodes, Obligations, Served, ServedSession, Service, Services},
     Balance, NodeId, SessionId,
 };
 use sp_runtime::{
@@ -115,6 +118,20 @@ impl<T: Config> Services<T::AccountId, BlockNumberFor<T>> for Pallet<T> {
             consumer: session.consumer,
             opened_at: session.opened_at,
             session_key: session.session_key,
+        })
+    }
+
+    fn served(session: SessionId) -> Option<ServedSession<T::AccountId>> {
+        let session = Sessions::<T>::get(session)?;
+        let served = |server: &crate::Server| Served {
+            node: server.node,
+            positions: server.positions,
+            earned: server.earned(),
+        };
+        Some(ServedSession {
+            subnet: session.subnet,
+            consumer: session.consumer,
+            servers: session.servers.iter().map(served).collect(),
         })
     }
 }

@@ -81,7 +81,7 @@ pub mod pallet {
         /// Draws the servers of jobs. It need only be hard to steer, not hard to foresee.
         type Randomness: Randomness<Self::Hash, BlockNumberFor<Self>>;
 
-        /// Says whether a session may be paid out.
+        /// Says whether a session may be paid out, and who of its servers forfeits that.
         type PayoutGate: PayoutGate;
 
         /// Most blocks for which a session may be open.
@@ -89,7 +89,7 @@ pub mod pallet {
         type MaxSessionDuration: Get<BlockNumberFor<Self>>;
 
         /// Blocks after settlement or expiry in which a higher voucher still counts, and after an
-        /// answer before the job's fee is paid. At least one.
+        /// answer before the job's fee can be paid. At least one.
         #[pallet::constant]
         type SettlementWindow: Get<BlockNumberFor<Self>>;
 
@@ -243,6 +243,16 @@ pub mod pallet {
             /// How much.
             amount: Balance,
         },
+        /// A server of a session was not paid: an audit found its work wrong, or it withheld it. The
+        /// consumer keeps the amount.
+        ServerForfeited {
+            /// The session.
+            session: SessionId,
+            /// The server.
+            node: NodeId,
+            /// How much.
+            amount: Balance,
+        },
         /// A session was paid out.
         SessionClosed {
             /// The session.
@@ -252,7 +262,7 @@ pub mod pallet {
             /// What the consumer got back.
             refunded: Balance,
         },
-        /// The gate wants the payout of a session or job later.
+        /// The gate wants the payout of a session later, or a job waits for that of its session.
         PayoutPostponed {
             /// The session or job.
             item: Due,
@@ -322,7 +332,8 @@ pub mod pallet {
             /// How much.
             amount: Balance,
         },
-        /// A job's fee went back: nobody answered in time, or the server could not be paid.
+        /// A job's fee went back: nobody answered in time, the answer was found to be wrong, or the
+        /// server could not be paid.
         JobRefunded {
             /// The job.
             job: JobId,
@@ -566,7 +577,8 @@ pub mod pallet {
             Self::do_submit_result(hotkey, job, answer, finish, session, receipt_root)
         }
 
-        /// Pays for a job's answer once its window has closed. By anyone, without a fee; `on_idle`
+        /// Pays for a job's answer once its window has closed and the session that computed it was paid
+        /// out. By anyone, without a fee; `on_idle`
         /// does it too.
         #[pallet::call_index(6)]
         #[pallet::weight(T::WeightInfo::pay_job())]

@@ -4,7 +4,7 @@ use crate as pallet_inference;
 use crate::{pallet::*, Due, Server};
 use codec::Encode;
 use frame_support::{
-    derive_impl, storage_alias,
+    derive_impl, parameter_types, storage_alias,
     traits::{ConstU128, ConstU32, ConstU64, OnIdle, Randomness},
     weights::Weight,
     BoundedVec, Twox64Concat,
@@ -95,6 +95,11 @@ impl Config for Test {
     type BenchmarkHelper = Book;
 }
 
+parameter_types! {
+    /// Sessions of which the gate was told that they ended.
+    pub static Ended: Vec<SessionId> = Vec::new();
+}
+
 /// What the tests' subnets and nodes are, in storage, so that it is rolled back with the rest.
 pub struct Book;
 
@@ -109,6 +114,9 @@ pub type KeysOf = StorageMap<Book, Twox64Concat, NodeId, (SubnetId, AccountId, A
 /// Sessions that must not be paid out yet.
 #[storage_alias]
 pub type Withheld = StorageMap<Book, Twox64Concat, SessionId, ()>;
+/// Those of a session's servers that get nothing.
+#[storage_alias]
+pub type Forfeited = StorageMap<Book, Twox64Concat, SessionId, Vec<NodeId>>;
 
 impl Nodes<AccountId> for Book {
     fn keys(node: NodeId) -> Option<NodeKeys<AccountId>> {
@@ -157,6 +165,12 @@ impl Roster for Book {
 }
 
 impl PayoutGate for Book {
+    fn ended(session: SessionId) {
+        Ended::mutate(|ended| ended.push(session));
+    }
+    fn take_forfeits(session: SessionId) -> Vec<NodeId> {
+        Forfeited::take(session).unwrap_or_default()
+    }
     fn may_pay_out(session: SessionId) -> bool {
         !Withheld::contains_key(session)
     }

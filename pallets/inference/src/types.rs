@@ -79,6 +79,9 @@ pub struct Session<T: Config> {
     pub closes_at: BlockNumberFor<T>,
     /// Has it been paid out?
     pub closed: bool,
+    /// Did none of its servers forfeit what it earned? What an audit found out is known once it is paid
+    /// out.
+    pub is_sound: bool,
     /// The block under which the deadline queue has it.
     pub due: BlockNumberFor<T>,
     /// What is still on hold for it. Zero once closed, unless the consumer's account couldn't take

@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+pub mod audit;
 pub mod hash;
 pub mod ids;
 pub mod job;
@@ -22,6 +23,8 @@ pub mod session;
 pub mod span;
 pub mod views;
 
+#[cfg(feature = "frame")]
+pub mod agenda;
 #[cfg(feature = "frame")]
 pub mod runtime_api;
 #[cfg(feature = "frame")]

@@ -38,4 +38,12 @@ sp_api::decl_runtime_apis! {
         /// chain of servers.
         fn quote(subnet: SubnetId, positions: u32) -> Result<Quote, QuoteError>;
     }
+    /// Audits.
+    pub trait AuditsApi<AccountId: codec::Codec> {
+        /// The audit of a server's work in a session, for as long as its record is kept.
+        fn audit(session: SessionId, node: NodeId) -> Option<AuditInfo<AccountId>>;
+        /// Up to 100 open audits that the node is part of: as the server that is audited, or as one who
+        /// was drawn to look.
+        fn audits_of(node: NodeId) -> Vec<AuditInfo<AccountId>>;
+    }
 }

@@ -115,16 +115,24 @@ impl<A: Obligations, B: Obligations> Obligations for (A, B) {
     }
 }
 
-/// Says when what a session earned may leave its escrow. Whoever audits sessions implements it.
+/// Says when what a session earned may leave its escrow, and who forfeits it. Whoever audits sessions
+/// implements it.
 pub trait PayoutGate {
-    /// May the session, whose settlement window has closed, be paid out now? Asked again later
-    /// after a no.
+    /// The session takes no voucher any more. Told before it is first asked about, and at least once.
+    fn ended(session: SessionId);
+    /// May the session be paid out now? Asked again later after a no.
     fn may_pay_out(session: SessionId) -> bool;
+    /// The session is paid out now and not asked about again: these of its servers get nothing.
+    fn take_forfeits(session: SessionId) -> Vec<NodeId>;
 }
 
 impl PayoutGate for () {
+    fn ended(_: SessionId) {}
     fn may_pay_out(_: SessionId) -> bool {
         true
+    }
+    fn take_forfeits(_: SessionId) -> Vec<NodeId> {
+        Vec::new()
     }
 }
 
@@ -170,6 +178,14 @@ pub enum Cause {
         /// The session that was audited.
         session: SessionId,
     },
+    /// It said of another's work what a trial found to be wrong.
+    #[codec(index = 4)]
+    FalseVerdict {
+        /// The session that was audited.
+        session: SessionId,
+        /// The server whose work it was.
+        server: NodeId,
+    },
 }
 
 /// What a node is charged with, and who is paid when it is punished.
@@ -179,7 +195,7 @@ pub struct Charge<AccountId> {
     pub node: NodeId,
     /// What it did.
     pub cause: Cause,
-    /// What was asked for the work in question; zero where none was sold.
+    /// What was asked for the work in question, or staked on a verdict; zero where nothing was.
     pub price: Balance,
     /// Who proved it.
     pub reporter: Option<AccountId>,
@@ -230,9 +246,33 @@ pub struct Service<AccountId, BlockNumber> {
     pub session_key: AccountBytes,
 }
 
+/// What one server did in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The server.
+    pub node: NodeId,
+    /// Positions that it is paid for.
+    pub positions: u32,
+    /// What it asks for them.
+    pub earned: Balance,
+}
+
+/// A session as whoever audits it needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedSession<AccountId> {
+    /// The subnet that served it.
+    pub subnet: SubnetId,
+    /// Who pays for it.
+    pub consumer: AccountId,
+    /// Its servers, stand-bys included.
+    pub servers: Vec<Served>,
+}
+
 /// The sessions of inference. Owned by `inference`.
 pub trait Services<AccountId, BlockNumber> {
     /// What the node agreed to in this session; `None` if it is not one of the session's servers, or
     /// the session is no longer on record.
     fn service(session: SessionId, node: NodeId) -> Option<Service<AccountId, BlockNumber>>;
+    /// Who served the session; `None` if it is no longer on record.
+    fn served(session: SessionId) -> Option<ServedSession<AccountId>>;
 }

@@ -1,6 +1,7 @@
 //! What clients read from the chain in one call: the answers of the runtime APIs.
 
 use crate::{
+    audit::{Accusation, Member, Round, Stage, Subject},
     ids::{JobId, NodeId, SessionId, SubnetId},
     job::FinishReason,
     manifest::{BoundedBytes, Manifest},
@@ -229,4 +230,27 @@ pub enum QuoteError {
     /// The price overflows.
     #[codec(index = 3)]
     Overflow,
+}
+
+/// An audit.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct AuditInfo<AccountId> {
+    /// The server and session that are audited.
+    pub subject: Subject,
+    /// The subnet that served the session.
+    pub subnet: SubnetId,
+    /// Who paid for it.
+    pub consumer: AccountId,
+    /// What the server asked for its work.
+    pub price: Balance,
+    /// Who looks.
+    pub round: Round,
+    /// Where it stands.
+    pub stage: Stage<u32>,
+    /// Who is drawn to look in this round.
+    pub members: Vec<Member>,
+    /// Who did not let the server pass.
+    pub accusation: Option<Accusation>,
+    /// The digest of the last receipt of the work that is judged.
+    pub head: Option<Digest>,
 }

@@ -16,7 +16,7 @@ use frame_support::{
 use frame_system::EnsureRoot;
 use quipu_primitives::{
     node_account,
-    traits::{NodeKeys, Nodes, Service, Services, Signers, Slashable},
+    traits::{NodeKeys, Nodes, ServedSession, Service, Services, Signers, Slashable},
     Balance, NodeId, Receipt, SessionId, SignedReceipt, Span, SubnetId,
 };
 use sp_core::{sr25519, Pair};
@@ -129,6 +129,9 @@ impl Services<AccountId32, u64> for Book {
             opened_at,
             session_key: SESSION_KEY,
         })
+    }
+    fn served(_: SessionId) -> Option<ServedSession<AccountId32>> {
+        None
     }
 }
 

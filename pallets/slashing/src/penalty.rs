@@ -32,7 +32,8 @@ impl Stake {
     }
 }
 
-/// What the cause costs a node with this stake. `price` is that of the work in question.
+/// What the cause costs a node with this stake. `price` is that of the work in question, or what was
+/// staked on a verdict.
 pub fn amount(tariff: &Tariff, cause: &Cause, price: Balance, stake: &Stake) -> Balance {
     let amount = match cause {
         Cause::Consensus { from, to, .. } => share_of_rest(*from, *to).mul_ceil(stake.rest()),
@@ -45,6 +46,7 @@ pub fn amount(tariff: &Tariff, cause: &Cause, price: Balance, stake: &Stake) -> 
             let parts = tariff.withheld.deconstruct().saturating_mul(factor);
             Perbill::from_parts(parts).mul_ceil(stake.total)
         }
+        Cause::FalseVerdict { .. } => price,
     };
     amount.min(stake.rest())
 }
@@ -152,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn a_false_verdict_costs_what_was_staked_on_it() {
+        let cause = Cause::FalseVerdict {
+            session: 1,
+            server: 2,
+        };
+        assert_eq!(amount(&TARIFF, &cause, 700, &stake(10_000, 0, 3)), 700);
+        assert_eq!(amount(&TARIFF, &cause, 700, &stake(10_000, 9_500, 0)), 500);
+        assert_eq!(amount(&TARIFF, &cause, 0, &stake(10_000, 0, 0)), 0);
+    }
+
+    #[test]
     fn the_proceeds_are_split_and_what_is_left_is_burned() {
         let percent = Perbill::from_percent;
         assert_eq!(split(10_000, percent(40), percent(20)), (4_000, 2_000));
@@ -182,6 +195,7 @@ mod tests {
                 Cause::Equivocation { session: 0 },
                 Cause::Computation { session: 0 },
                 Cause::Withheld { session: 0 },
+                Cause::FalseVerdict { session: 0, server: 0 },
             ] {
                 let amount = amount(&TARIFF, &cause, price, &stake);
                 prop_assert!(amount <= total.saturating_sub(pending));

@@ -107,6 +107,51 @@ impl quipu_pallet_slashing::benchmarking::BenchmarkHelper<AccountId> for Setup {
     }
 }
 
+/// The subnet of the session that [`Setup`] makes to be audited.
+const AUDITED: SubnetId = 1;
+
+impl quipu_pallet_audits::benchmarking::BenchmarkHelper<AccountId> for Setup {
+    fn served_session(servers: u32) -> SessionId {
+        use quipu_pallet_inference::benchmarking::BenchmarkHelper;
+        let (subnet, nodes) = <Setup as BenchmarkHelper>::subnet(servers, 1);
+        assert_eq!(subnet, AUDITED, "the state has another subnet already");
+        let consumer: AccountId = account("consumer", 0, 0);
+        Balances::mint_into(&consumer, QPU).expect("issuance is far from full");
+        let session = quipu_pallet_inference::NextSession::<Runtime>::get();
+        let most = <Runtime as quipu_pallet_inference::Config>::MaxSessionDuration::get();
+        let caps: Vec<_> = nodes.iter().map(|node| (*node, 1_000)).collect();
+        let caps = caps.try_into().expect("at most MaxServers");
+        let signer = RuntimeOrigin::signed(consumer);
+        Inference::open_session(signer, subnet, SESSION_KEY, caps, most, [0; 32], None)
+            .expect("the nodes serve every block");
+        quipu_pallet_inference::Sessions::<Runtime>::mutate(session, |session| {
+            for server in session.iter_mut().flat_map(|session| &mut session.servers) {
+                server.positions = 1;
+            }
+        });
+        session
+    }
+
+    fn auditors(nodes: u32) -> Vec<NodeId> {
+        let taken = <Subnets as Nodes<AccountId>>::of_subnet(AUDITED).len() as u32;
+        let auditor = |index| {
+            let coldkey: AccountId = account("auditor", index, taken);
+            let node = new_node::<Runtime>(AUDITED, &coldkey);
+            bond(node, &coldkey, Staking::minimum_self_bond());
+            node
+        };
+        (0..nodes).map(auditor).collect()
+    }
+
+    fn hotkey(node: NodeId) -> AccountId {
+        Subnets::keys(node).expect("is a node").hotkey
+    }
+
+    fn next_epoch() {
+        pallet_babe::EpochIndex::<Runtime>::mutate(|epoch| *epoch = epoch.saturating_add(1));
+    }
+}
+
 impl quipu_pallet_inference::benchmarking::BenchmarkHelper for Setup {
     fn subnet(seats: u32, price: Balance) -> (SubnetId, Vec<NodeId>) {
         let creator: AccountId = account("creator", 0, 0);

@@ -2,16 +2,21 @@
 
 use super::consensus::MAX_VALIDATORS;
 use crate::{
-    clock, weights, AccountId, Balance, Balances, Inference, Runtime, RuntimeHoldReason, Session,
-    Slashing, Staking, Subnets, QPU,
+    clock, weights, AccountId, Audits, Balance, Balances, Inference, Runtime, RuntimeHoldReason,
+    Session, Slashing, Staking, Subnets, QPU,
 };
-use frame_support::{parameter_types, traits::ConstU32};
+use frame_support::{
+    parameter_types,
+    traits::{ConstU32, Get},
+};
 use frame_system::EnsureRoot;
 use quipu_primitives::{traits::Obligations, NodeId};
 use sp_runtime::Perbill;
 
 /// Most nodes of a subnet, and so most seats.
 const MAX_NODES: u32 = 256;
+/// Most servers of a session, stand-bys included.
+const MAX_SERVERS: u32 = 64;
 
 parameter_types! {
     pub const RegistrationDeposit: Balance = 1_000 * QPU;
@@ -32,9 +37,16 @@ parameter_types! {
     /// 40 % of a slash are for who proved the offence, 20 % for who was cheated, the rest is burned.
     pub const ReporterShare: Perbill = Perbill::from_percent(40);
     pub const VictimShare: Perbill = Perbill::from_percent(20);
+
+    /// One server's work in fifty is audited, and one pass in ten looked at again.
+    pub const AuditRate: Perbill = Perbill::from_percent(2);
+    pub const SecondRate: Perbill = Perbill::from_percent(10);
+    /// What a verdict costs that a trial finds to be wrong: 5 % of the least bond.
+    pub const AccusationBond: Balance = 500 * QPU;
 }
 
-/// A node stays while it owes something as a validator or as a server, or is charged with something.
+/// A node stays while it owes something as a validator, as a server or as an auditor, or is charged with
+/// something.
 pub struct NodeObligations;
 
 impl Obligations for NodeObligations {
@@ -42,6 +54,7 @@ impl Obligations for NodeObligations {
         Staking::has_obligations(node)
             || Inference::has_obligations(node)
             || Slashing::has_obligations(node)
+            || Audits::has_obligations(node)
     }
 }
 
@@ -101,6 +114,39 @@ impl quipu_pallet_slashing::Config for Runtime {
     type BenchmarkHelper = crate::benchmarks::Setup;
 }
 
+/// The epoch that is running.
+pub struct CurrentEpoch;
+
+impl Get<u64> for CurrentEpoch {
+    fn get() -> u64 {
+        pallet_babe::EpochIndex::<Runtime>::get()
+    }
+}
+
+impl quipu_pallet_audits::Config for Runtime {
+    type WeightInfo = weights::quipu_pallet_audits::WeightInfo<Runtime>;
+    type Nodes = Subnets;
+    type Bonds = Staking;
+    type Services = Inference;
+    type Slasher = Slashing;
+    type Epoch = CurrentEpoch;
+    // What the next epoch's authors are drawn with: made in the epoch that just ended.
+    type Randomness = pallet_babe::RandomnessFromOneEpochAgo<Runtime>;
+    type ManageOrigin = EnsureRoot<AccountId>;
+    type DefaultRate = AuditRate;
+    type SecondRate = SecondRate;
+    type CommitWindow = clock::AuditBlocks<Runtime>;
+    type RevealWindow = clock::RevealBlocks<Runtime>;
+    type AnswerWindow = clock::AnswerBlocks<Runtime>;
+    type RecordRetention = clock::RecordBlocks<Runtime>;
+    type AccusationBond = AccusationBond;
+    type MaxAttempts = ConstU32<3>;
+    type MaxServers = ConstU32<MAX_SERVERS>;
+    type MaxNodes = ConstU32<MAX_NODES>;
+    #[cfg(feature = "runtime-benchmarks")]
+    type BenchmarkHelper = crate::benchmarks::Setup;
+}
+
 impl quipu_pallet_inference::Config for Runtime {
     type RuntimeHoldReason = RuntimeHoldReason;
     type Currency = Balances;
@@ -108,12 +154,12 @@ impl quipu_pallet_inference::Config for Runtime {
     type Roster = Subnets;
     // Fixed for an epoch, and not by those who ask: the draw differs by what it is asked for.
     type Randomness = pallet_babe::RandomnessFromOneEpochAgo<Runtime>;
-    type PayoutGate = ();
+    type PayoutGate = Audits;
     type MaxSessionDuration = clock::InferenceBlocks<Runtime>;
     type SettlementWindow = clock::SettlementBlocks<Runtime>;
     type RecordRetention = clock::RecordBlocks<Runtime>;
     type JobTimeout = clock::JobBlocks<Runtime>;
-    type MaxServers = ConstU32<64>;
+    type MaxServers = ConstU32<MAX_SERVERS>;
     type MaxOpenSessions = ConstU32<64>;
     type MaxSeats = ConstU32<MAX_NODES>;
     type MinJobFee = MinJobFee;

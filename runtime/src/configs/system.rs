@@ -176,6 +176,7 @@ impl InstanceFilter<RuntimeCall> for ProxyKind {
                         | RuntimeCall::Staking(..)
                         | RuntimeCall::Session(..)
                         | RuntimeCall::Slashing(..)
+                        | RuntimeCall::Audits(..)
                         | RuntimeCall::Utility(..)
                         | RuntimeCall::Multisig(..)
                         | RuntimeCall::Proxy(..)

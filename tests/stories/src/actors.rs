@@ -1,13 +1,16 @@
 //! What most stories begin with: a model, its servers, and a consumer's session.
 
 use crate::{event, Chain, Key};
+use quipu_pallet_audits as audits;
 use quipu_pallet_inference as inference;
 use quipu_pallet_slashing as slashing;
 use quipu_pallet_staking as staking;
 use quipu_pallet_subnets as subnets;
 use quipu_primitives::{
-    traits::Bonds, Architecture, Balance, DType, Digest, JobId, Kernel, Manifest, ModelConfig,
-    NodeId, NumericProfile, Receipt, SessionId, Span, SubnetId, Terms, Voucher,
+    audit::{Finding, Subject},
+    traits::Bonds,
+    Architecture, Balance, DType, Digest, JobId, Kernel, Manifest, ModelConfig, NodeId,
+    NumericProfile, Receipt, SessionId, Span, SubnetId, Terms, Voucher,
 };
 use quipu_runtime::{AccountId, Runtime, RuntimeCall, Staking, QPU};
 
@@ -251,6 +254,36 @@ pub fn report_equivocation(
     .into()
 }
 
+/// What a server commits to as an auditor.
+pub fn commit(chain: &Chain, subject: Subject, auditor: &Server, finding: &Finding) -> RuntimeCall {
+    let genesis = chain.genesis_hash();
+    let commitment = finding.commitment(&genesis, subject, auditor.node, &salt(auditor));
+    audits::Call::commit {
+        subject,
+        commitment,
+    }
+    .into()
+}
+
+/// Reveals it.
+pub fn reveal(subject: Subject, auditor: &Server, finding: Finding) -> RuntimeCall {
+    audits::Call::reveal {
+        subject,
+        finding,
+        salt: salt(auditor),
+    }
+    .into()
+}
+
+fn salt(auditor: &Server) -> [u8; 32] {
+    [auditor.node as u8; 32]
+}
+
+/// Says which work the server stands by.
+pub fn answer(subject: Subject, head: Digest) -> RuntimeCall {
+    audits::Call::answer { subject, head }.into()
+}
+
 /// Requests a job of 16 tokens at most.
 pub fn request(subnet: SubnetId, prompt: &str, fee: Balance) -> RuntimeCall {
     inference::Call::request {
@@ -302,6 +335,20 @@ impl Chain {
         let server = self.register_server(subnet, name);
         self.send(&server.hot, join(server.node, Span { start, end }));
         server
+    }
+
+    /// So many more nodes of the subnet that `//Auditor1`, `//Auditor2` and so on own: with a bond, without
+    /// a seat.
+    pub fn auditors(&mut self, subnet: SubnetId, count: usize) -> Vec<Server> {
+        let funder = Key::new("Dave");
+        let names: Vec<_> = (1..=count)
+            .map(|number| format!("Auditor{number}"))
+            .collect();
+        let needed = Staking::minimum_self_bond() + node_deposit() + 2 * FEE_MONEY;
+        let pay = |name: &String| transfer(&Key::new(name).account(), needed);
+        self.send_all(&funder, names.iter().map(pay).collect());
+        let register = |name: &String| self.register_server(subnet, name);
+        names.iter().map(register).collect()
     }
 
     /// `//Creator` registers a model of 30 blocks, of which `//Server1` to `//Server3`

@@ -21,7 +21,8 @@ use sp_inherents::InherentData;
 use sp_io::TestExternalities;
 use sp_runtime::{
     traits::{BlakeTwo256, Block as _, Hash as _, Header as _},
-    ApplyExtrinsicResult, BuildStorage, Digest, DigestItem, DispatchError, TransactionOutcome,
+    ApplyExtrinsicResult, BuildStorage, Digest, DigestItem, DispatchError, Perbill,
+    TransactionOutcome,
 };
 use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 
@@ -40,6 +41,20 @@ pub fn story_at(
     tell: impl FnOnce(&mut Chain),
 ) {
     let mut chain = Chain::start(preset, set_clock);
+    tell(&mut chain);
+    chain.imported_elsewhere();
+}
+
+/// As [`story_at`], on a chain where all that servers do is audited.
+pub fn audited_story(
+    preset: &str,
+    set_clock: impl FnOnce(&mut Schedule),
+    tell: impl FnOnce(&mut Chain),
+) {
+    let mut chain = Chain::configured(preset, |config| {
+        set_clock(&mut config.clock.schedule);
+        config.audits.rate = Some(Perbill::one());
+    });
     tell(&mut chain);
     chain.imported_elsewhere();
 }
@@ -95,8 +110,12 @@ struct Mark {
 impl Chain {
     /// A chain that has its genesis block alone.
     pub fn start(preset: &str, set_clock: impl FnOnce(&mut Schedule)) -> Self {
+        Self::configured(preset, |config| set_clock(&mut config.clock.schedule))
+    }
+
+    fn configured(preset: &str, configure: impl FnOnce(&mut RuntimeGenesisConfig)) -> Self {
         let mut config = config_of(preset);
-        set_clock(&mut config.clock.schedule);
+        configure(&mut config);
         let genesis = config.build_storage().expect("the preset builds");
         let mut ext = TestExternalities::new(genesis.clone());
         let (header, issuance) = ext.execute_with(|| (genesis_header(), invariants::issuance()));

@@ -1,6 +1,8 @@
 //! What holds after every block of every story, computed from public storage alone: each pallet
 //! checks itself in its own tests, here they are checked against each other and against the money.
 
+use codec::Encode;
+use quipu_pallet_audits::{self as audits, Audits, Bound, Draw, Draws, Forfeits, Holds};
 use quipu_pallet_inference::{
     self as inference, Cursor, Deadlines, Due, Duties, Fee, Jobs, OpenSessions, Sessions,
 };
@@ -14,6 +16,7 @@ use quipu_pallet_subnets::{
     NodeOfHotkey, NodeOfPeer, Nodes, RootNodeOf, Status, Subnets,
 };
 use quipu_primitives::{
+    audit::{Stage, Subject},
     node_of_account,
     traits::{Bonds, Cause},
     NodeId, ROOT_SUBNET,
@@ -70,6 +73,7 @@ pub fn check(burned: Burned) {
     validators_author();
     duties_and_deadlines_agree();
     cases_agree();
+    audits_agree();
 }
 
 /// Total issuance = genesis − fees − what was burned of slashes, and somebody owns each bit of it.
@@ -310,5 +314,57 @@ fn cases_agree() {
             standing.amount <= total,
             "node {node} owes more than it has"
         );
+    }
+}
+
+/// Sessions are held for what is still to be drawn or judged, and not yet paid out; whoever is part of an
+/// audit is there; every audit is queued once; and only a server that was convicted forfeits anything.
+fn audits_agree() {
+    let mut holds: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut bound: BTreeSet<(NodeId, Subject)> = BTreeSet::new();
+    let (mut waiting, mut timed) = (BTreeSet::new(), BTreeSet::new());
+    let mut losers = BTreeSet::new();
+    for (session, node, audit) in Audits::<Runtime>::iter() {
+        let subject = Subject { session, node };
+        match audit.stage {
+            Stage::Waiting { since } => waiting.insert((since, Draw::Panel(subject).encode())),
+            Stage::Committing { until: at }
+            | Stage::Revealing { until: at }
+            | Stage::Answering { until: at }
+            | Stage::Closed { kept_until: at, .. } => timed.insert((at, subject)),
+        };
+        match audit.stage {
+            Stage::Closed { outcome, .. } if outcome.forfeits() => {
+                losers.insert((session, node));
+            }
+            Stage::Closed { .. } => {}
+            _ => {
+                *holds.entry(session).or_default() += 1;
+                bound.extend(audit.bound(subject).map(|node| (node, subject)));
+            }
+        }
+    }
+    for (since, draw) in Draws::<Runtime>::iter_keys() {
+        if let Draw::Session(session) = draw {
+            waiting.insert((since, draw.encode()));
+            *holds.entry(session).or_default() += 1;
+        }
+    }
+    let queued = Draws::<Runtime>::iter_keys().map(|(since, draw)| (since, draw.encode()));
+    assert_eq!(queued.collect::<BTreeSet<_>>(), waiting, "draws");
+    let queued = audits::Deadlines::<Runtime>::iter_keys();
+    assert_eq!(queued.collect::<BTreeSet<_>>(), timed, "ends of stages");
+    assert_eq!(Holds::<Runtime>::iter().collect::<BTreeMap<_, _>>(), holds);
+    for session in holds.keys() {
+        let held = Sessions::<Runtime>::get(session).expect("a held session is on record");
+        assert!(!held.closed, "session {session} was paid out too early");
+    }
+    let stored: BTreeSet<_> = Bound::<Runtime>::iter_keys().collect();
+    assert_eq!(stored, bound, "who is part of audits");
+    for (node, _) in bound {
+        assert!(Nodes::<Runtime>::contains_key(node), "node {node} is gone");
+    }
+    for loser in Forfeits::<Runtime>::iter_keys() {
+        assert!(losers.contains(&loser), "{loser:?} forfeits for nothing");
     }
 }

@@ -20,7 +20,7 @@ pub mod keys;
 pub mod metadata;
 
 pub use actors::Server;
-pub use chain::{story, story_at, Chain};
+pub use chain::{audited_story, story, story_at, Chain};
 pub use extrinsic::Signing;
 pub use keys::Key;
 pub use quipu_runtime::RuntimeEvent;

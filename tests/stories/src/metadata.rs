@@ -24,17 +24,18 @@ enum Storage {
 }
 
 /// The pallets that workers know, by their calls, events and errors, and this of their storage.
-const PALLETS: [(&str, Storage); 6] = [
+const PALLETS: [(&str, Storage); 7] = [
     ("System", Storage::Items(&["Account"])),
     ("Balances", Storage::Items(&["TotalIssuance"])),
     ("TransactionPayment", Storage::Items(&[])),
     ("Subnets", Storage::Whole),
     ("Staking", Storage::Whole),
     ("Inference", Storage::Whole),
+    ("Audits", Storage::Items(&[])),
 ];
 
 /// The runtime APIs that workers call.
-const APIS: [&str; 2] = ["SubnetsApi", "InferenceApi"];
+const APIS: [&str; 3] = ["SubnetsApi", "InferenceApi", "AuditsApi"];
 
 /// The metadata that is committed for workers: version 15 in SCALE, with its prefix.
 pub fn for_workers() -> Vec<u8> {

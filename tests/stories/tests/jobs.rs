@@ -143,6 +143,7 @@ fn a_drawn_server_answers_with_a_session_of_its_own_and_is_paid() {
         assert_eq!(
             left,
             [
+                "Audits.Seeds",
                 "Inference.Cursor",
                 "Inference.NextJob",
                 "Inference.NextSession"

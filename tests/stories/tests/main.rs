@@ -1,5 +1,6 @@
 //! Stories across pallets, each told on the real runtime.
 
+mod audits;
 mod disappearing_client;
 mod equivocation;
 mod invariants;
@@ -34,4 +35,4 @@ fn long_sessions(schedule: &mut Schedule) {
 const WINDOW: u32 = Schedule::FAST.settlement_blocks;
 
 /// The pallets that are Quipu's own.
-const OURS: [&str; 4] = ["Subnets", "Staking", "Inference", "Slashing"];
+const OURS: [&str; 5] = ["Subnets", "Staking", "Inference", "Slashing", "Audits"];

@@ -118,6 +118,12 @@ const DECIDED: &[(&str, &[ProxyKind], &[&str])] = &[
         &[NonTransfer],
         &["report_equivocation", "cancel", "apply"],
     ),
+    // Of a hotkey that is an account with proxies: its node answers for what they say.
+    (
+        "Audits",
+        &[NonTransfer],
+        &["commit", "reveal", "answer", "set_rate"],
+    ),
     // What is called within is filtered by the same kind.
     (
         "Utility",

@@ -107,6 +107,7 @@ fn too_small_a_bond_costs_the_seat_but_not_what_is_owed_and_nothing_remains_of_w
         let left = chain.footprint(&OURS).changes_since(&before);
         let left: Vec<_> = left.iter().map(String::as_str).collect();
         let counters = [
+            "Audits.Seeds",
             "Inference.Cursor",
             "Inference.NextSession",
             "Staking.CurrentEra",

@@ -1,6 +1,6 @@
 //! One-shot jobs: request, answer, payment, refund.
 
-use super::deadlines::Queue;
+use super::deadlines::{postpone, Queue};
 use crate::{pallet::*, Attested, Due, Error, Event, Fee, HoldReason, Job, Pallet};
 use codec::Encode;
 use frame_support::{
@@ -11,13 +11,24 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     hash::hash_of,
     job::{FinishReason, MAX_ANSWER, MAX_PROMPT},
-    traits::{Nodes, PayoutGate, Roster, Seat},
+    traits::{Nodes, Roster, Seat},
     Balance, BoundedBytes, Digest, JobId, NodeId, SessionId, SubnetId,
 };
 use sp_runtime::{
     traits::{One, Saturating},
     DispatchError, DispatchResult,
 };
+
+/// What is known of an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Its session was not paid out: it may still be audited.
+    Unknown,
+    /// Nobody found anything wrong.
+    Sound,
+    /// A server that computed it was convicted.
+    Wrong,
+}
 
 impl<T: Config> Pallet<T> {
     /// Stores a job and says how many seats were looked at.
@@ -119,7 +130,7 @@ impl<T: Config> Pallet<T> {
             receipt_root,
             pays_at,
         });
-        Queue::<T>::postpone(&mut job.due, pays_at, Due::Job(id));
+        postpone::<T>(&mut job.due, pays_at, Due::Job(id));
         let node = job.node;
         Jobs::<T>::insert(id, job);
         Answers::<T>::insert(id, answer);
@@ -171,7 +182,7 @@ impl<T: Config> Pallet<T> {
         let result = job.result.ok_or(Error::<T>::JobUnanswered)?;
         ensure!(now >= result.pays_at, Error::<T>::JobNotDue);
         ensure!(
-            T::PayoutGate::may_pay_out(result.session),
+            Self::answer_of(result.session) != Answer::Unknown,
             Error::<T>::PayoutWithheld
         );
         Self::close_job(id, job, now);
@@ -188,15 +199,27 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    /// Pays for the answer, or gives the fee back where there is none or the server can't be paid;
-    /// keeps the record for a while. The caller has checked that it is time.
+    /// What the session that computed an answer says of it.
+    fn answer_of(session: SessionId) -> Answer {
+        match Sessions::<T>::get(session) {
+            Some(session) if !session.closed => Answer::Unknown,
+            Some(session) if !session.is_sound => Answer::Wrong,
+            // One that is no longer on record was paid out long ago.
+            _ => Answer::Sound,
+        }
+    }
+
+    /// Pays for the answer, or gives the fee back where there is none, it is wrong, or the server can't
+    /// be paid; keeps the record for a while. The caller has checked that it is time.
     fn close_job(id: JobId, mut job: JobOf<T>, now: BlockNumberFor<T>) {
         Self::end_duty(job.node);
         let (item, node, amount) = (Due::Job(id), job.node, job.held);
         let until = Self::later::<T::RecordRetention>(now);
         let payment = match job.result {
-            Some(_) => Self::pay_held(HoldReason::Job, &job.requester, node, amount).ok(),
-            None => None,
+            Some(result) if Self::answer_of(result.session) == Answer::Sound => {
+                Self::pay_held(HoldReason::Job, &job.requester, node, amount).ok()
+            }
+            _ => None,
         };
         match payment {
             Some(to) => {
@@ -233,7 +256,7 @@ impl<T: Config> Pallet<T> {
                 }
             }
         }
-        Queue::<T>::postpone(&mut job.due, until, item);
+        postpone::<T>(&mut job.due, until, item);
         Jobs::<T>::insert(id, job);
     }
 
@@ -244,14 +267,19 @@ impl<T: Config> Pallet<T> {
         };
         let item = Due::Job(id);
         if job.state == Fee::Held {
-            let open = job
+            let known = job
                 .result
-                .is_none_or(|result| T::PayoutGate::may_pay_out(result.session));
-            if open {
+                .is_none_or(|result| Self::answer_of(result.session) != Answer::Unknown);
+            if known {
                 return Self::close_job(id, job, now);
             }
-            let until = Self::later::<T::SettlementWindow>(now);
-            Queue::<T>::postpone(&mut job.due, until, item);
+            // Right after the queue comes to its session again.
+            let session = job
+                .result
+                .and_then(|result| Sessions::<T>::get(result.session));
+            let next = now.saturating_add(One::one());
+            let until = session.map_or(next, |session| session.due.max(next));
+            postpone::<T>(&mut job.due, until, item);
             Jobs::<T>::insert(id, job);
             return Self::deposit_event(Event::PayoutPostponed { item, until });
         }
@@ -259,7 +287,7 @@ impl<T: Config> Pallet<T> {
         if amount > 0 {
             if Self::release_held(HoldReason::Job, &to, amount).is_err() {
                 let until = Self::later::<T::RecordRetention>(now);
-                Queue::<T>::postpone(&mut job.due, until, item);
+                postpone::<T>(&mut job.due, until, item);
                 Jobs::<T>::insert(id, job);
                 return Self::deposit_event(Event::RefundPostponed {
                     item,

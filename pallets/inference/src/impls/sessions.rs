@@ -1,6 +1,6 @@
 //! Sessions: opening, vouchers, settlement, payout.
 
-use super::deadlines::Queue;
+use super::deadlines::{postpone, Queue};
 use crate::{
     fees,
     pallet::*,
@@ -82,6 +82,7 @@ impl<T: Config> Pallet<T> {
                 settlement: None,
                 closes_at,
                 closed: false,
+                is_sound: true,
                 due: closes_at,
                 held: deposit,
                 job: None,
@@ -146,7 +147,7 @@ impl<T: Config> Pallet<T> {
             at: now,
         });
         session.closes_at = closes_at;
-        Queue::<T>::postpone(&mut session.due, closes_at, Due::Session(id));
+        postpone::<T>(&mut session.due, closes_at, Due::Session(id));
         Sessions::<T>::insert(id, session);
         Self::deposit_event(Event::SessionSettled {
             session: id,
@@ -229,15 +230,25 @@ impl<T: Config> Pallet<T> {
         let session = Sessions::<T>::get(id).ok_or(Error::<T>::UnknownSession)?;
         ensure!(!session.closed, Error::<T>::AlreadyClosed);
         ensure!(now >= session.closes_at, Error::<T>::WindowOpen);
-        ensure!(T::PayoutGate::may_pay_out(id), Error::<T>::PayoutWithheld);
+        ensure!(Self::is_released(id, &session), Error::<T>::PayoutWithheld);
         let servers = session.servers.len() as u32;
         Self::close_session(id, session, now);
         Ok(servers)
     }
 
-    /// Pays every server what it earned, gives the rest back, and keeps the record for a while.
-    /// The caller has checked that it is time.
+    /// Does the gate let the session, whose window has closed, be paid out?
+    fn is_released(id: SessionId, session: &Session<T>) -> bool {
+        // As long as the queue did not come to it, the gate may not know that its window has closed.
+        if session.due == session.closes_at {
+            T::PayoutGate::ended(id);
+        }
+        T::PayoutGate::may_pay_out(id)
+    }
+
+    /// Pays every server what it earned, unless it forfeited that, gives the rest back, and keeps the
+    /// record for a while. The caller has checked that it is time.
     fn close_session(id: SessionId, mut session: Session<T>, now: BlockNumberFor<T>) {
+        let forfeits = T::PayoutGate::take_forfeits(id);
         let mut paid: Balance = 0;
         for server in &session.servers {
             Self::end_duty(server.node);
@@ -246,6 +257,14 @@ impl<T: Config> Pallet<T> {
                 continue;
             }
             let (node, amount, positions) = (server.node, shares.server, server.positions);
+            if forfeits.contains(&node) {
+                Self::deposit_event(Event::ServerForfeited {
+                    session: id,
+                    node,
+                    amount,
+                });
+                continue;
+            }
             match Self::pay_held(HoldReason::Session, &session.consumer, node, amount) {
                 Ok(to) => {
                     paid = paid.saturating_add(amount);
@@ -289,8 +308,9 @@ impl<T: Config> Pallet<T> {
             }
         };
         session.closed = true;
+        session.is_sound = forfeits.is_empty();
         session.held = rest.saturating_sub(refunded);
-        Queue::<T>::postpone(&mut session.due, until, item);
+        postpone::<T>(&mut session.due, until, item);
         Sessions::<T>::insert(id, session);
         Self::deposit_event(Event::SessionClosed {
             session: id,
@@ -306,11 +326,11 @@ impl<T: Config> Pallet<T> {
         };
         let item = Due::Session(id);
         if !session.closed {
-            if T::PayoutGate::may_pay_out(id) {
+            if Self::is_released(id, &session) {
                 return Self::close_session(id, session, now);
             }
             let until = Self::later::<T::SettlementWindow>(now);
-            Queue::<T>::postpone(&mut session.due, until, item);
+            postpone::<T>(&mut session.due, until, item);
             Sessions::<T>::insert(id, session);
             return Self::deposit_event(Event::PayoutPostponed { item, until });
         }
@@ -318,7 +338,7 @@ impl<T: Config> Pallet<T> {
         if amount > 0 {
             if Self::release_held(HoldReason::Session, &to, amount).is_err() {
                 let until = Self::later::<T::RecordRetention>(now);
-                Queue::<T>::postpone(&mut session.due, until, item);
+                postpone::<T>(&mut session.due, until, item);
                 Sessions::<T>::insert(id, session);
                 return Self::deposit_event(Event::RefundPostponed {
                     item,

@@ -369,11 +369,16 @@ fn anyone_pays_a_job_that_is_due() {
             Inference::refund_job(RuntimeOrigin::signed(ALICE), job),
             Error::<Test>::JobAlreadyDone
         );
+        // The session that computed the answer comes first.
+        assert_noop!(pay(job), Error::<Test>::PayoutWithheld);
+        let session = Jobs::<Test>::get(job).unwrap().result.unwrap().session;
+        let finalized = Inference::finalize(RuntimeOrigin::signed(BOB), session);
+        assert_ok!(finalized.map(|_| ()));
+        assert_eq!(free(coldkey(LONER)), ED + 48);
         assert_eq!(pay(job).unwrap().pays_fee, Pays::No);
-        assert_eq!(free(coldkey(LONER)), ED + FEE);
+        assert_eq!(free(coldkey(LONER)), ED + FEE + 48);
         assert_noop!(pay(job), Error::<Test>::JobClosed);
         run_to(22);
-        // The session's part followed, the fee did not again.
         assert_eq!(free(coldkey(LONER)), ED + FEE + 48);
     });
 }
@@ -395,6 +400,27 @@ fn a_jobs_fee_waits_for_the_gate_of_its_session() {
         Withheld::remove(session);
         run_to(22);
         assert_eq!(free(coldkey(LONER)), ED + FEE + 48);
+    });
+}
+
+#[test]
+fn the_fee_of_an_answer_that_was_found_wrong_goes_back() {
+    story(|| {
+        let job = request(ALICE, SMALL, FEE);
+        let session = own_session();
+        assert_ok!(submit(job, session));
+        Forfeited::insert(session, vec![LONER]);
+        run_to(13);
+        let refunded = Event::JobRefunded {
+            job,
+            requester: ALICE,
+            amount: FEE,
+        };
+        assert!(events().contains(&refunded));
+        assert_eq!(free(ALICE), RICH);
+        assert_eq!(free(coldkey(LONER)), ED);
+        run_to(34);
+        assert_nothing_left(&[ALICE, server_key()]);
     });
 }
 

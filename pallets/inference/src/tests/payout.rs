@@ -257,6 +257,50 @@ fn a_payout_waits_for_its_gate() {
 }
 
 #[test]
+fn the_gate_is_told_of_the_end_before_it_is_asked_whoever_asks_first() {
+    story(|| {
+        let [by_hand, by_queue] = [settled(), settled()];
+        Ended::take();
+        System::set_block_number(11);
+        assert_ok!(finalize(by_hand));
+        assert_eq!(Ended::take(), [by_hand]);
+        Withheld::insert(by_queue, ());
+        run_to(12);
+        assert_eq!(Ended::take(), [by_queue]);
+        // Asked again, but not told again.
+        run_to(22);
+        assert!(Ended::take().is_empty());
+    });
+}
+
+#[test]
+fn who_forfeits_its_pay_leaves_it_with_the_consumer() {
+    story(|| {
+        let id = settled();
+        Forfeited::insert(id, vec![MIDDLE]);
+        run_to(12);
+        let all = events();
+        let forfeited = Event::ServerForfeited {
+            session: id,
+            node: MIDDLE,
+            amount: 200,
+        };
+        assert!(all.contains(&forfeited));
+        let closed = Event::SessionClosed {
+            session: id,
+            paid: 400,
+            refunded: USUAL_DEPOSIT - 400,
+        };
+        assert!(all.contains(&closed));
+        assert_eq!(free(coldkey(HEAD)), ED + 200);
+        assert_eq!(free(coldkey(MIDDLE)), ED);
+        assert_eq!(free(ALICE), RICH - 400);
+        run_to(32);
+        assert_nothing_left(&[ALICE]);
+    });
+}
+
+#[test]
 fn the_record_is_kept_for_a_while_and_then_nothing_is_left() {
     story(|| {
         let id = settled();
