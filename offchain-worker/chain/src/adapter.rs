@@ -9,7 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use quipu_primitives::{
-    views::{JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
+    views::{AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
     AccountBytes, Balance, Digest, JobId, NodeId, SessionId, SubnetId,
 };
 use quipu_worker_core::{
@@ -140,6 +140,7 @@ async fn check_compatible(client: &OnlineClient<PolkadotConfig>) -> Result<(), C
         at.validate(&apis.subnets_api().roster(0)),
         at.validate(&apis.inference_api().session(0)),
         at.validate(&apis.inference_api().job(0)),
+        at.validate(&apis.audits_api().audits_of(0)),
     ];
     for check in checks {
         check.map_err(|error| {
@@ -302,6 +303,24 @@ impl Chain for SubxtChain {
 
     async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError> {
         read(|| self.waiting_jobs(node)).await
+    }
+
+    async fn audits_of(&self, node: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError> {
+        let audits = self
+            .best_api(api::apis().audits_api().audits_of(node))
+            .await?;
+        let info = |audit: AuditInfo<AccountId32>| AuditInfo {
+            subject: audit.subject,
+            subnet: audit.subnet,
+            consumer: audit.consumer.0,
+            price: audit.price,
+            round: audit.round,
+            stage: audit.stage,
+            members: audit.members,
+            accusation: audit.accusation,
+            head: audit.head,
+        };
+        Ok(audits.into_iter().map(|audit| info(audit.0)).collect())
     }
 
     async fn quote(

@@ -36,6 +36,14 @@
         with = "::subxt::utils::Static<::quipu_primitives::views::JobInfo<A>>"
     ),
     substitute_type(
+        path = "quipu_primitives::audit::Subject",
+        with = "::subxt::utils::Static<::quipu_primitives::audit::Subject>"
+    ),
+    substitute_type(
+        path = "quipu_primitives::views::AuditInfo<A>",
+        with = "::subxt::utils::Static<::quipu_primitives::views::AuditInfo<A>>"
+    ),
+    substitute_type(
         path = "quipu_primitives::views::Quote",
         with = "::subxt::utils::Static<::quipu_primitives::views::Quote>"
     ),

@@ -147,6 +147,7 @@ fn payload(call: Call) -> AnyCall {
             receipt_root,
         )),
         Call::RefundJob { job } => Box::new(tx.inference().refund_job(job)),
+        Call::AnswerAudit { subject, head } => Box::new(tx.audits().answer(Static(subject), head)),
         Call::Transfer { to, amount } => Box::new(
             tx.balances()
                 .transfer_keep_alive(MultiAddress::Id(account(to)), amount),

@@ -238,6 +238,7 @@ fn name(response: &Response) -> &'static str {
         Response::Finished { .. } => "a `Finished`",
         Response::Refused(_) => "a refusal",
         Response::NotHandedOn { .. } => "word of an output that was not handed on",
+        Response::Rows { .. } | Response::Fetched { .. } => "what auditors ask for",
     }
 }
 

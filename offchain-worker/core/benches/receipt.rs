@@ -1,6 +1,7 @@
 //! One receipt over 32 positions as wide as SmolLM2-135M: the leaves of both boundaries and the
 //! signature, the signature alone, and what a client does to check it.
 
+use bytes::Bytes;
 use criterion::{criterion_group, criterion_main, BatchSize, Criterion, Throughput};
 use quipu_primitives::{DType, Span, RECEIPT_POSITIONS};
 use quipu_protocol::SignedReceipt;
@@ -35,18 +36,19 @@ fn identity() -> Identity {
 const SESSION_KEY: [u8; 32] = [4; 32];
 
 /// The receipt for a step of 32 positions.
-fn sign(me: &Identity, mut at: Commitments, input: &[u8], output: &[u8]) -> SignedReceipt {
-    let prepared = at.prepare(input, ROW).expect("whole rows");
+fn sign(me: &Identity, mut at: Commitments, input: &Bytes, output: &Bytes) -> SignedReceipt {
+    let prepared = at.prepare(input.clone(), ROW).expect("whole rows");
     let mut signed = at.complete(me, prepared, output).expect("whole rows");
-    signed.pop().expect("the step completes a range")
+    let (receipt, _rows) = signed.pop().expect("the step completes a range");
+    receipt
 }
 
 fn receipt(criterion: &mut Criterion) {
     let me = identity();
     let hotkey = me.signer.public();
     let bytes = RECEIPT_POSITIONS as usize * ROW;
-    let input: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
-    let output: Vec<u8> = (0..bytes).map(|i| (i % 241) as u8).collect();
+    let input: Bytes = (0..bytes).map(|i| (i % 251) as u8).collect();
+    let output: Bytes = (0..bytes).map(|i| (i % 241) as u8).collect();
     let new = || Commitments::new(&me, 5, SESSION_KEY, Vec::new());
     let signed = sign(&me, new(), &input, &output);
     let is_good = |SignedReceipt { receipt, signature }: &SignedReceipt| {

@@ -5,8 +5,9 @@ use crate::{error::Classified, error::Fault, keys::Signer};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use quipu_primitives::{
+    audit::Subject,
     job::FinishReason,
-    views::{JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
+    views::{AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
     AccountBytes, Balance, Digest, JobId, Manifest, NodeId, SessionId, SignatureBytes, Span,
     SubnetId, Voucher,
 };
@@ -141,6 +142,13 @@ pub enum Call {
     RefundJob {
         /// The job.
         job: JobId,
+    },
+    /// `audits.answer`, by the hotkey of a server that an auditor did not let pass.
+    AnswerAudit {
+        /// The server and session that are audited.
+        subject: Subject,
+        /// [`Receipt::digest`](quipu_primitives::Receipt::digest) of the server's last receipt.
+        head: Digest,
     },
     /// `balances.transfer_keep_alive`.
     Transfer {
@@ -312,6 +320,8 @@ pub trait Chain: Send + Sync {
     /// The jobs that wait for this node's answer, oldest first. Bounded: of a chain with more jobs
     /// than [`MAX_JOBS_READ`] within one job's deadline, only the latest so many are looked at.
     async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError>;
+    /// The open audits that a node is part of, as the server or as an auditor, as of the best block.
+    async fn audits_of(&self, node: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError>;
     /// What positions cost now.
     async fn quote(
         &self,

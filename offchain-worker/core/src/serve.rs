@@ -27,8 +27,8 @@
 //! evict      the lease ended: forget the cache
 //! ```
 //!
-//! Effects are carried out in the order in which they are given. A [`Effect::Keep`] is on disk
-//! before the reply behind it goes out.
+//! Effects are carried out in the order in which they are given. A [`Effect::Keep`] or
+//! [`Effect::Store`] is on disk before the reply behind it goes out.
 //!
 //! # Properties
 //!
@@ -51,7 +51,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
-pub use commit::{Commitments, Mismatch};
+pub use commit::{Commitments, Evidence, Mismatch, Signed};
 pub use identity::{Identity, Neighbour, Neighbours, Now};
 pub use lease::{AdmitError, Leases};
 pub use machine::{Effect, Serving};

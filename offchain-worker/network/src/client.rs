@@ -89,9 +89,11 @@ impl ClientStream {
 /// Does a server owe an answer to it?
 fn is_answered(request: &Request) -> bool {
     match request {
-        Request::Open(_) | Request::Step(_) | Request::Voucher { .. } | Request::Finish { .. } => {
-            true
-        }
+        Request::Open(_)
+        | Request::Step(_)
+        | Request::Voucher { .. }
+        | Request::Finish { .. }
+        | Request::Fetch(_) => true,
         Request::Upstream(_) | Request::HandOn(_) | Request::TakeFrom(_) | Request::Push(_) => {
             false
         }
@@ -102,7 +104,7 @@ fn is_answered(request: &Request) -> bool {
 fn answers(response: &Response) -> bool {
     !matches!(
         response,
-        Response::Receipt(_) | Response::NotHandedOn { .. }
+        Response::Receipt(_) | Response::Rows { .. } | Response::NotHandedOn { .. }
     )
 }
 

@@ -3,7 +3,8 @@
 use crate::activations::ActivationsHeader;
 use codec::{Decode, Encode};
 use quipu_primitives::{
-    receipt::ReceiptHead, DType, NodeId, SessionId, SignatureBytes, SignedReceipt, Voucher,
+    receipt::{Direction, ReceiptHead},
+    DType, NodeId, SessionId, SignatureBytes, SignedReceipt, Voucher,
 };
 use std::fmt;
 
@@ -69,8 +70,23 @@ pub struct Push {
     pub activations: ActivationsHeader,
 }
 
-/// What a client says; `Push` alone is said by a server. `Step` and `Push` carry a payload; the
-/// others must not.
+/// Asks for what a server signed in a session, and for the rows behind it. From those who are drawn to look
+/// at a server's work, told by their peer ids; to that server, or to one whose blocks begin or end where
+/// that one's end or begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Fetch {
+    /// [`crate::VERSION`].
+    pub version: u16,
+    /// The session.
+    pub session: SessionId,
+    /// The server that is meant.
+    pub node: NodeId,
+    /// The server whose work is audited.
+    pub audited: NodeId,
+}
+
+/// What a client says; `Push` alone is said by a server, `Fetch` by an auditor. `Step` and `Push` carry a
+/// payload; the others must not.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Request {
     /// First on every stream.
@@ -109,9 +125,13 @@ pub enum Request {
     /// to the client.
     #[codec(index = 7)]
     Push(Push),
+    /// First and last on its stream. The answer is, for each of the server's receipts in order, that
+    /// receipt, the rows that went in and the rows that came out; then `Fetched`.
+    #[codec(index = 8)]
+    Fetch(Fetch),
 }
 
-/// What a server answers. `Output` carries a payload; the others must not.
+/// What a server answers. `Output` and `Rows` carry a payload; the others must not.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[allow(clippy::large_enum_variant)] // a receipt is rare and short-lived: a box would not pay
 pub enum Response {
@@ -156,6 +176,20 @@ pub enum Response {
         session: SessionId,
         /// First position.
         position: u32,
+    },
+    /// The rows that the receipt before commits to.
+    #[codec(index = 7)]
+    Rows {
+        /// At which end of the server's blocks.
+        direction: Direction,
+        /// Shape of the payload.
+        activations: ActivationsHeader,
+    },
+    /// That was all of what was fetched.
+    #[codec(index = 8)]
+    Fetched {
+        /// Positions that the receipts cover.
+        positions: u32,
     },
 }
 
@@ -213,6 +247,9 @@ pub enum RefusalCode {
     /// Drafted positions where none may be, or more than may be.
     #[codec(index = 16)]
     Drafted,
+    /// The peer is not drawn to look at this work, or the server has nothing to do with it.
+    #[codec(index = 17)]
+    Audit,
 }
 
 /// A typed refusal with words for people.
@@ -275,6 +312,7 @@ impl Response {
     pub fn payload(&self) -> Option<ActivationsHeader> {
         match self {
             Response::Output(step) => Some(step.activations),
+            Response::Rows { activations, .. } => Some(*activations),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 //! Every call makes a block of its own, which is final at once unless [`FakeChain::hold_finality`]
 //! was called; [`FakeChain::advance`] makes empty ones. Refusals carry the names of the pallets' errors. There are no fees.
 
+mod audits;
 mod jobs;
 mod quote;
 mod sessions;
@@ -11,7 +12,8 @@ mod subnets;
 use async_trait::async_trait;
 use futures::{channel::mpsc, stream::BoxStream, StreamExt};
 use quipu_primitives::{
-    views::{JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
+    audit::Subject,
+    views::{AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
     AccountBytes, Balance, Digest, JobId, Manifest, NodeId, SessionId, SubnetId,
 };
 use quipu_worker_core::{
@@ -52,6 +54,7 @@ struct State {
     nodes: BTreeMap<NodeId, NodeInfo<AccountBytes>>,
     sessions: BTreeMap<SessionId, sessions::Session>,
     jobs: BTreeMap<JobId, jobs::Job>,
+    audits: BTreeMap<Subject, AuditInfo<AccountBytes>>,
     next_session: SessionId,
     next_job: JobId,
     calls: Vec<(AccountBytes, Call)>,
@@ -182,6 +185,7 @@ impl State {
                 receipt_root,
             } => self.submit_result(who, job, answer, finish, (session, receipt_root)),
             Call::RefundJob { job } => self.refund_job(job),
+            Call::AnswerAudit { subject, head } => self.answer_audit(who, subject, head),
             Call::Transfer { to, amount } => {
                 self.take(who, amount)?;
                 self.give(to, amount);
@@ -394,6 +398,10 @@ impl Chain for FakeChain {
 
     async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError> {
         self.read(|state| state.open_jobs(node))
+    }
+
+    async fn audits_of(&self, node: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError> {
+        self.read(|state| state.audits_of(node))
     }
 
     async fn quote(

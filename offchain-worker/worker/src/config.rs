@@ -26,6 +26,9 @@ use std::{
 
 /// Positions that the cache holds unless told otherwise.
 pub const DEFAULT_KV_POSITIONS: u32 = 8192;
+/// Bytes on disk for what audits may ask for unless told otherwise: 1.8 million positions of a third of
+/// SmolLM2-135M, at 4.6 kB each.
+pub const DEFAULT_AUDIT_SPACE: u64 = 8 << 30;
 /// Memory for everything but blocks and caches, where `--memory` bounds the process.
 pub const MEMORY_RESERVE: u64 = 256 << 20;
 /// Seconds between two looks for better blocks unless told otherwise: longer than what a move takes
@@ -71,12 +74,14 @@ pub struct ValidConfig {
     pub bootstrap: Vec<Multiaddr>,
     /// Where metrics and health are served, if anywhere.
     pub metrics: Option<SocketAddr>,
-    /// Folder of the peer key and the journals.
+    /// Folder of the peer key, the journals and what audits may ask for.
     pub base_path: PathBuf,
     /// What computes.
     pub device: Device,
     /// Positions that the cache holds, over all sessions.
     pub kv_positions: u32,
+    /// Bytes on disk for what audits may ask for, over all sessions that are not paid out.
+    pub audit_space: u64,
     /// Threads that compute.
     pub threads: usize,
     /// Give the seat back when leaving.
@@ -123,6 +128,10 @@ impl ServeArgs {
         if kv_positions == 0 {
             return Err(ConfigError::NoCache);
         }
+        let audit_space = self.audit_space.map_or(DEFAULT_AUDIT_SPACE, |size| size.0);
+        if audit_space == 0 {
+            return Err(ConfigError::NoAuditSpace);
+        }
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let threads = self.threads.unwrap_or_else(cores);
         if threads == 0 {
@@ -165,6 +174,7 @@ impl ServeArgs {
             base_path: self.base_path.ok_or(missing("base-path DIR"))?,
             device,
             kv_positions,
+            audit_space,
             threads,
             leave_on_exit: self.leave_on_exit,
         })
@@ -199,6 +209,11 @@ impl ValidConfig {
     /// Folder of the sessions' journals.
     pub fn journals(&self, genesis: &Digest) -> PathBuf {
         self.of_chain(genesis).join("sessions")
+    }
+
+    /// Folder of what audits may ask for.
+    pub fn evidence(&self, genesis: &Digest) -> PathBuf {
+        self.of_chain(genesis).join("evidence")
     }
 
     /// Folder of the jobs under way.

@@ -9,11 +9,12 @@ use crate::{
     announce::{Announcing, UnixClock},
     chain_sync::{ChainSync, ChainView},
     compute::{ComputeHandle, Rates},
+    defence::Defence,
     error::WorkerError,
     jobs::{JobFolder, Jobs},
     preflight::take_seat,
     redeem::{Book, Redeemer},
-    serve::{accept, Clock, Journals, Server, ServerParts},
+    serve::{accept, Clock, EvidenceStore, Journals, Server, ServerParts},
     telemetry::{self, Health, Metrics},
 };
 use balance::Lookout;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub incoming: Box<dyn Incoming>,
     /// Folder of the journals.
     pub journals: PathBuf,
+    /// Folder of what audits may ask for, and how many bytes of that there may be.
+    pub evidence: (PathBuf, u64),
     /// What runs jobs, and the folder of those under way. Without it jobs are left to others.
     pub jobs: Option<(SharedJobRunner, PathBuf)>,
     /// Monotonic time.
@@ -120,12 +123,19 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
         "the journals in {} can't be used",
         parts.journals.display()
     )))?;
+    let (folder, limit) = &parts.evidence;
+    let evidence =
+        EvidenceStore::open(folder, *limit, me.row()).map_err(WorkerError::io(format!(
+            "what is kept for audits in {} can't be used",
+            folder.display()
+        )))?;
     let server_parts = ServerParts {
         me: me.clone(),
         chain: chain.clone(),
         peers: peers.clone(),
         compute: compute.clone(),
         journals,
+        evidence,
         book: book.clone(),
         roster: view.roster.clone(),
         block: view.block.clone(),
@@ -183,6 +193,14 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
         metrics: metrics.clone(),
     };
     tasks.spawn(redeemer.run(quit.clone()));
+    let defence = Defence {
+        chain: chain.clone(),
+        signer: me.signer.clone(),
+        server: server.clone(),
+        block: view.block.clone(),
+        metrics: metrics.clone(),
+    };
+    tasks.spawn(defence.run(quit.clone()));
 
     let (profile, span) = (me.profile, me.span);
     let seated = take_seat(&*chain, &*me.signer, span, parts.price, profile).await;

@@ -2,11 +2,13 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
 pub mod announce;
+pub mod audit;
 pub mod chain_sync;
 pub mod cli;
 pub mod compute;
 pub mod config;
 pub mod daemon;
+pub mod defence;
 pub mod error;
 pub mod jobs;
 pub mod model;

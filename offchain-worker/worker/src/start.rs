@@ -220,6 +220,7 @@ async fn prepare(
         announcer: Arc::new(NetworkAnnouncer(network.clone())),
         incoming: Box::new(streams),
         journals: config.journals(&genesis),
+        evidence: (config.evidence(&genesis), config.audit_space),
         jobs: Some((Arc::new(runner), config.jobs(&genesis))),
         clock: Arc::new(move || started.elapsed()),
         unix_clock: system_clock(),

@@ -2,6 +2,7 @@
 //! network's framing and limits, all in one process, on a tiny model with random weights.
 
 use async_trait::async_trait;
+use quipu_attest::check::Service;
 use quipu_client::{
     generate::Finish, Client, ClientError, ClientOptions, Ends, EngineEnds, Event, Generation,
     Prompt, Request, SamplingOptions,
@@ -11,8 +12,11 @@ use quipu_engine::{
     exact::{ExactOptions, ExactSpan},
     CpuEnds, HiddenStates, Sampling,
 };
-use quipu_primitives::{Balance, DType, NodeId, NumericProfile, Span, SubnetId};
-use quipu_protocol::{Activations, SignedAnnouncement};
+use quipu_primitives::{
+    audit::{Finding, Subject, Verdict},
+    Balance, DType, NodeId, NumericProfile, SessionId, Span, SubnetId,
+};
+use quipu_protocol::{Activations, Fetch, SignedAnnouncement, VERSION};
 use quipu_testkit::{
     chain::GENESIS,
     swarm::{Faults, MemorySwarm},
@@ -20,6 +24,7 @@ use quipu_testkit::{
     FakeChain, TinyFiles,
 };
 use quipu_worker::{
+    audit::{self, Case, FetchError, Reason, Shape},
     chain_sync::ChainSync,
     compute::{measure, ExactCompute},
     daemon::{run, Parts, Stop},
@@ -65,6 +70,8 @@ struct World {
     files: TinyFiles,
     swarm: MemorySwarm,
     profile: NumericProfile,
+    /// Computes with other weights than it says.
+    cheat: Option<NodeId>,
     stops: Vec<Stop>,
     _folders: Vec<TempDir>,
 }
@@ -102,6 +109,10 @@ impl World {
 
     /// One whose activations are sent as this type.
     async fn sending(dtype: DType) -> Self {
+        Self::made(dtype, None).await
+    }
+
+    async fn made(dtype: DType, cheat: Option<NodeId>) -> Self {
         let (chain, files, swarm) = (FakeChain::new(), TinyFiles::new(7), MemorySwarm::default());
         let mut manifest = files.manifest();
         let profile = NumericProfile {
@@ -117,6 +128,7 @@ impl World {
             files,
             swarm,
             profile,
+            cheat,
             stops: Vec::new(),
             _folders: Vec::new(),
         };
@@ -145,7 +157,10 @@ impl World {
                 },
             )
             .unwrap();
-        let model = self.files.open();
+        let model = match self.cheat == Some(node) {
+            true => TinyFiles::new(8).open(),
+            false => self.files.open(),
+        };
         let range = usize::from(span.start)..usize::from(span.end);
         let mut compute = ExactCompute::load(&model, range, 1, 1024).unwrap();
         let rates = measure(&mut compute).unwrap();
@@ -188,6 +203,7 @@ impl World {
             }),
             incoming: Box::new(NetworkStreams(self.swarm.server(&peer(node)))),
             journals: folder.path().join("sessions"),
+            evidence: (folder.path().join("evidence"), 1 << 30),
             jobs: None,
             clock: Arc::new(move || started.elapsed()),
             unix_clock: quipu_network::system_clock(),
@@ -209,6 +225,56 @@ impl World {
             .set_round_trip(&peer(node), Duration::from_millis(millis));
         self.stops.push(stop);
         self._folders.push(folder);
+    }
+
+    /// What this auditor finds of a server's work in a session, asking this server.
+    async fn audit(
+        &self,
+        auditor: NodeId,
+        session: SessionId,
+        audited: NodeId,
+    ) -> Result<(Finding, Reason), FetchError> {
+        let config = self.files.manifest().config;
+        let shape = Shape {
+            dtype: self.profile.activations,
+            hidden: config.hidden_size,
+            context: config.context_length,
+        };
+        let fetch = Fetch {
+            version: VERSION,
+            session,
+            node: audited,
+            audited,
+        };
+        let peers = self.swarm.client(&peer(auditor));
+        let patience = Duration::from_secs(10);
+        let whom = peer(audited);
+        let shown = audit::fetch(&peers, &whom, &[], fetch, shape, patience).await?;
+
+        let record = self.chain.session(session).await.unwrap().unwrap();
+        let mut servers = record.servers.iter();
+        let server = servers.find(|server| server.node == audited).unwrap();
+        let case = Case {
+            genesis: GENESIS,
+            service: Service {
+                session,
+                node: audited,
+                span: server.span,
+                weights_root: self.files.manifest().weights_root,
+                profile: self.profile.digest(),
+            },
+            session_key: record.session_key,
+            hotkeys: vec![key(150 + audited as u8).public()],
+            paid: server.positions,
+            dtype: shape.dtype,
+            hidden: shape.hidden,
+            exact: true,
+        };
+        let range = usize::from(server.span.start)..usize::from(server.span.end);
+        // A machine with other threads.
+        let mut blocks = ExactCompute::load(&self.files.open(), range, 2, 1024).unwrap();
+        let replay = |rows: &[u8]| audit::replay(&mut blocks, rows, shape.dtype);
+        Ok(audit::examine(&case, &shown, replay))
     }
 
     fn client(&self) -> Client {
@@ -512,4 +578,63 @@ async fn sixteen_bits_on_the_wire_give_what_the_same_cut_gives_alone() {
         assert_eq!(disturbed.failovers.len(), 1, "{dtype:?}");
         assert_eq!(disturbed.tokens, long.tokens, "{dtype:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auditor_finds_who_computes_with_other_weights_and_nobody_else() {
+    for (dtype, cheat) in [
+        (DType::F32, None),
+        (DType::Bf16, None),
+        (DType::F32, Some(1)),
+        (DType::F16, Some(2)),
+    ] {
+        let world = World::made(dtype, cheat).await;
+        // Guesses, so that rows are kept of what counts alone.
+        let generation = world.ramble(16, greedy()).await;
+        let session = generation.session;
+        for (audited, auditor) in [(1, 3), (2, 4)] {
+            let subject = Subject {
+                session,
+                node: audited,
+            };
+            world.chain.draw(subject, &[auditor], 50);
+            let (finding, reason) = world.audit(auditor, session, audited).await.unwrap();
+            let expected = match cheat == Some(audited) {
+                true => Verdict::Fail,
+                false => Verdict::Pass,
+            };
+            let case = format!("{cheat:?} cheats in {dtype:?}, {audited} is audited: {reason}");
+            assert_eq!(finding.verdict, expected, "{case}");
+            // Nobody else may look.
+            let stranger = 7 - auditor;
+            let refused = world.audit(stranger, session, audited).await;
+            assert!(
+                matches!(refused, Err(FetchError::Refused(_))),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_changed_since_or_lost_are_withheld() {
+    let world = World::new().await;
+    let session = world.ask(greedy()).await.unwrap().session;
+    let subject = Subject { session, node: 1 };
+    world.chain.draw(subject, &[3], 50);
+    let (finding, _) = world.audit(3, session, 1).await.unwrap();
+    assert_eq!(finding.verdict, Verdict::Pass);
+    let folder = world._folders[0].path().join("evidence");
+    let folder = folder.join(session.to_string());
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap();
+    let path = file.unwrap().path();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let (finding, reason) = world.audit(3, session, 1).await.unwrap();
+    assert_eq!(finding.verdict, Verdict::Withheld, "{reason}");
+    std::fs::write(&path, &bytes[..last]).unwrap();
+    let lost = world.audit(3, session, 1).await;
+    assert!(matches!(lost, Err(FetchError::Refused(_))), "{lost:?}");
 }

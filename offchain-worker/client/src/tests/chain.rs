@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use quipu_primitives::{
     cost,
     views::{
-        JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SessionServer, SessionStatus,
+        AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SessionServer, SessionStatus,
         SubnetInfo, SubnetStatus,
     },
     voucher_payload, AccountBytes, Balance, DType, Digest, JobId, Kernel, Manifest, NodeId,
@@ -281,6 +281,10 @@ impl Chain for FakeChain {
     }
 
     async fn open_jobs(&self, _: NodeId) -> Result<Vec<JobId>, ChainError> {
+        Ok(Vec::new())
+    }
+
+    async fn audits_of(&self, _: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError> {
         Ok(Vec::new())
     }
 

@@ -252,6 +252,8 @@ impl ToyServer {
                     let (session, position) = (push.session, push.position);
                     replies.push_back((Response::NotHandedOn { session, position }, None));
                 }
+                // Nobody audits them.
+                Effect::Store(_) => {}
                 Effect::Keep(record) => journals.entry(id).or_default().push(record),
                 Effect::Reply(response, payload) => replies.push_back((response, payload)),
                 Effect::Release => {

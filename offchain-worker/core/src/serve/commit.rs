@@ -4,8 +4,12 @@
 //! signed when it is full; the range that is still open is not. When the cache is lost, two things
 //! stay: the signed ranges, whose inputs a replay must bring again, and, within an epoch, the
 //! commitment to the open range as it was first handed out.
+//!
+//! The rows themselves are kept until their range is signed, and given out with the receipt: whoever
+//! audits the server asks for what it signed, not for what it would compute again.
 
 use super::Identity;
+use bytes::Bytes;
 use quipu_attest::{Boundary, CommitError, Range};
 use quipu_primitives::{
     receipt::ReceiptHead, AccountBytes, Digest, Receipt, SessionId, RECEIPT_POSITIONS,
@@ -36,11 +40,53 @@ pub enum Mismatch {
     Rows(#[from] CommitError),
 }
 
+/// The rows that a receipt commits to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// First position.
+    pub start: u32,
+    /// One past the last.
+    pub end: u32,
+    /// What went in.
+    pub input: Bytes,
+    /// What came out.
+    pub output: Bytes,
+}
+
+/// A receipt, and the rows behind it.
+pub type Signed = (SignedReceipt, Evidence);
+
+/// Rows of the range that is open.
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Rows {
+    /// Takes those of the range out.
+    fn cut(&mut self, range: &Range, row: usize) -> Evidence {
+        let length = (range.end - range.start) as usize * row;
+        let cut = |rows: &mut Vec<u8>| {
+            let behind = rows.split_off(length.min(rows.len()));
+            Bytes::from(std::mem::replace(rows, behind))
+        };
+        Evidence {
+            start: range.start,
+            end: range.end,
+            input: cut(&mut self.input),
+            output: cut(&mut self.output),
+        }
+    }
+}
+
 /// Both ends of the span, up to the same position.
 #[derive(Clone, Debug)]
 struct Ends {
     input: Boundary,
     output: Boundary,
+    /// From the last position that is signed on.
+    open: Rows,
 }
 
 impl Ends {
@@ -52,6 +98,7 @@ impl Ends {
         Ends {
             input: boundary(me.span.start),
             output: boundary(me.span.end),
+            open: Rows::default(),
         }
     }
 }
@@ -64,6 +111,8 @@ pub struct Prepared {
     pub ranges: Vec<Range>,
     /// Bytes of the first rows, when they bring a replay to the point where the cache was lost.
     known: Option<usize>,
+    /// The rows.
+    rows: Bytes,
 }
 
 /// The commitments of one session at one server.
@@ -155,7 +204,7 @@ impl Commitments {
 
     /// Commits to the rows of the next positions, provisionally: nothing changes until
     /// [`Commitments::complete`].
-    pub fn prepare(&self, rows: &[u8], row: usize) -> Result<Prepared, Mismatch> {
+    pub fn prepare(&self, rows: Bytes, row: usize) -> Result<Prepared, Mismatch> {
         let mut input = self.now.input.clone();
         let end = u64::from(input.position()) + rows.len().checked_div(row).unwrap_or(0) as u64;
         let kept = self
@@ -163,11 +212,12 @@ impl Commitments {
             .as_ref()
             .filter(|kept| u64::from(kept.input.position()) <= end);
         let Some(kept) = kept else {
-            let ranges = self.unsigned(input.push(rows)?)?;
+            let ranges = self.unsigned(input.push(&rows)?)?;
             return Ok(Prepared {
                 input,
                 ranges,
                 known: None,
+                rows,
             });
         };
         let known = (kept.input.position() - input.position()) as usize * row;
@@ -182,6 +232,7 @@ impl Commitments {
             input,
             ranges,
             known: Some(known),
+            rows,
         })
     }
 
@@ -210,35 +261,51 @@ impl Commitments {
         me: &Identity,
         prepared: Prepared,
         rows: &[u8],
-    ) -> Result<Vec<SignedReceipt>, CommitError> {
-        let (mut output, rows) = match (prepared.known, &self.kept) {
-            (Some(known), Some(kept)) => (kept.output.clone(), rows.get(known..).unwrap_or(&[])),
-            _ => (self.now.output.clone(), rows),
+    ) -> Result<Vec<Signed>, CommitError> {
+        let (open, known) = match (prepared.known, &self.kept) {
+            (Some(known), Some(kept)) => (kept, known),
+            _ => (&self.now, 0),
         };
-        let end = self.signed_end();
+        let mut output = open.output.clone();
+        let (given, gave) = (rest(&prepared.rows, known), rest(rows, known));
+        // What was signed before is kept as it was.
+        let signed_end = self.signed_end();
+        let again = signed_end.saturating_sub(output.position()) as usize * me.row();
         let outputs = output
-            .push(rows)?
+            .push(gave)?
             .into_iter()
-            .filter(|range| range.start >= end);
+            .filter(|range| range.start >= signed_end);
         let pairs: Vec<(Range, Range)> = prepared.ranges.into_iter().zip(outputs).collect();
-        self.now = Ends {
-            input: prepared.input,
-            output,
+        let mut open = match (prepared.known, self.kept.as_mut()) {
+            (Some(_), Some(kept)) => std::mem::take(&mut kept.open),
+            _ => std::mem::take(&mut self.now.open),
         };
+        open.input.extend_from_slice(rest(given, again));
+        open.output.extend_from_slice(rest(gave, again));
         if prepared.known.is_some() {
             self.kept = None;
         }
-        Ok(pairs
+        let signed = pairs
             .into_iter()
-            .map(|(input, output)| self.sign(me, input, output))
-            .collect())
+            .map(|(input, output)| {
+                let evidence = open.cut(&input, me.row());
+                (self.sign(me, input, output), evidence)
+            })
+            .collect();
+        self.now = Ends {
+            input: prepared.input,
+            output,
+            open,
+        };
+        Ok(signed)
     }
 
     /// The session ends here: signs the open range, if there is one.
-    pub fn finish(&mut self, me: &Identity) -> Option<SignedReceipt> {
+    pub fn finish(&mut self, me: &Identity) -> Option<Signed> {
         let Ends {
             mut input,
             mut output,
+            mut open,
         } = match self.kept.take() {
             Some(kept) => kept,
             None => self.now.clone(),
@@ -247,7 +314,8 @@ impl Commitments {
             return None;
         }
         let (input, output) = (input.cut()?, output.cut()?);
-        Some(self.sign(me, input, output))
+        let evidence = open.cut(&input, me.row());
+        Some((self.sign(me, input, output), evidence))
     }
 
     fn sign(&mut self, me: &Identity, input: Range, output: Range) -> SignedReceipt {
@@ -270,4 +338,9 @@ impl Commitments {
         self.signed.push(signed.clone());
         signed
     }
+}
+
+/// The rows behind the first so many bytes.
+fn rest(rows: &[u8], skip: usize) -> &[u8] {
+    rows.get(skip..).unwrap_or(&[])
 }

@@ -1,7 +1,7 @@
 //! The state machine of one session at one server.
 
 use super::{
-    commit::Prepared,
+    commit::{Evidence, Prepared, Signed},
     drafts::{joined, parts, Drafts},
     upstream::Wrong,
     Commitments, Identity, Neighbour, Neighbours, Now, Payment, Record, Upstream, ValidOpen,
@@ -52,6 +52,9 @@ pub enum Effect {
         /// Its payload.
         output: Activations,
     },
+    /// Keep these rows for whoever audits the session. They are on disk before the receipt for them, which
+    /// comes behind, goes out.
+    Store(Evidence),
     /// Write this to the session's journal.
     Keep(Record),
     /// Send this.
@@ -324,6 +327,10 @@ impl Serving {
                 Vec::new()
             }
             (Request::Open(_), _) => self.refuse(RefusalCode::Unexpected, "the stream is open"),
+            (Request::Fetch(_), _) => self.refuse(
+                RefusalCode::Unexpected,
+                "auditors ask on a stream of their own",
+            ),
             (Request::Push(_), _) => self.refuse(
                 RefusalCode::Unexpected,
                 "servers push on a stream of their own",
@@ -505,7 +512,7 @@ impl Serving {
         let own = parts(&input, step.drafted);
         let prepared = self
             .commitments
-            .prepare(&joined(&counted_in, &own.sure), self.me.row())
+            .prepare(joined(&counted_in, &own.sure), self.me.row())
             .map_err(|error| self.refuse(RefusalCode::Position, error.to_string()))?;
         self.upstream.expect(&prepared.ranges).map_err(conflict)?;
         let cut = (counted < self.drafts.held()).then_some(Effect::Truncate {
@@ -585,13 +592,15 @@ impl Serving {
     }
 
     /// Keeps and sends receipts, and keeps the predecessors' receipts that they match.
-    fn receipts(&mut self, signed: Vec<SignedReceipt>, answer: &mut Replies) -> Vec<Effect> {
-        let mut effects: Vec<Effect> = self
+    fn receipts(&mut self, signed: Vec<Signed>, answer: &mut Replies) -> Vec<Effect> {
+        let (signed, evidence): (Vec<_>, Vec<_>) = signed.into_iter().unzip();
+        let mut effects: Vec<Effect> = evidence.into_iter().map(Effect::Store).collect();
+        let upstream = self
             .upstream
             .completed(&signed)
             .into_iter()
-            .map(Effect::Keep)
-            .collect();
+            .map(Effect::Keep);
+        effects.extend(upstream);
         // All are kept before the first is sent: one write to the disk for a long prompt.
         effects.extend(
             signed
@@ -668,7 +677,7 @@ impl Serving {
     }
 
     /// Lets the first `counted` drafted positions count, and signs the ranges that they complete.
-    fn count(&mut self, counted: u32) -> Result<Vec<SignedReceipt>, Vec<Effect>> {
+    fn count(&mut self, counted: u32) -> Result<Vec<Signed>, Vec<Effect>> {
         if counted == 0 {
             return Ok(Vec::new());
         }
@@ -678,7 +687,7 @@ impl Serving {
         let (input, output) = self.drafts.rows(counted);
         let prepared = self
             .commitments
-            .prepare(&input, self.me.row())
+            .prepare(input, self.me.row())
             .map_err(|error| refuse(self, &error))?;
         self.upstream.expect(&prepared.ranges).map_err(conflict)?;
         let signed = self.commitments.complete(&self.me, prepared, &output);
@@ -688,7 +697,7 @@ impl Serving {
     }
 
     /// Sets the last answer of the session, and gives it. `signed` is what was signed last.
-    fn end(&mut self, signed: Vec<SignedReceipt>) -> Vec<Effect> {
+    fn end(&mut self, signed: Vec<Signed>) -> Vec<Effect> {
         let mut answer = Vec::new();
         let mut effects = self.receipts(signed, &mut answer);
         if answer.is_empty() && self.commitments.is_cut() {

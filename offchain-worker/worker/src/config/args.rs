@@ -108,12 +108,17 @@ pub struct ServeArgs {
     /// Address at which to serve Prometheus metrics and health.
     #[arg(long)]
     pub metrics: Option<SocketAddr>,
-    /// Folder of the peer key and the journals.
+    /// Folder of the peer key, the journals and what audits may ask for.
     #[arg(long)]
     pub base_path: Option<PathBuf>,
     /// Positions that the cache holds, over all sessions.
     #[arg(long)]
     pub kv_positions: Option<u32>,
+    /// Space on disk for what audits may ask for, such as 8GiB: what went into and came out of the blocks,
+    /// of all sessions that are not paid out. Sessions that might not fit are refused. 8GiB unless told
+    /// otherwise.
+    #[arg(long)]
+    pub audit_space: Option<Size>,
     /// What computes. The subnet must accept the kernel: cuda for the one, flex-f32 or
     /// reproducible-v1 for the other. By default the CPU.
     #[arg(long, value_enum)]
@@ -166,6 +171,7 @@ impl ServeArgs {
             base_path: self.base_path.or(other.base_path),
             device: self.device.or(other.device),
             kv_positions: self.kv_positions.or(other.kv_positions),
+            audit_space: self.audit_space.or(other.audit_space),
             threads: self.threads.or(other.threads),
             leave_on_exit: self.leave_on_exit || other.leave_on_exit,
         }

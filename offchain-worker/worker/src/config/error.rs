@@ -54,6 +54,11 @@ pub enum ConfigError {
     /// The root subnet has no model.
     #[error("subnet 0 is that of the chain's validators and has no model: name another")]
     RootSubnet,
+    /// No room for what audits ask for.
+    #[error(
+        "--audit-space must be more than nothing: a server that can't show what it did is slashed"
+    )]
+    NoAuditSpace,
     /// No cache, no sessions.
     #[error("--kv-positions must be at least 1")]
     NoCache,

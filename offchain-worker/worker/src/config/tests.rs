@@ -46,6 +46,7 @@ fn a_whole_command_line_is_valid() {
     let config = serve(&WHOLE).validate().unwrap();
     assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
     assert_eq!(config.kv_positions, DEFAULT_KV_POSITIONS);
+    assert_eq!(config.audit_space, DEFAULT_AUDIT_SPACE);
     assert!(config.threads >= 1);
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.look_every, Duration::from_secs(60));
@@ -87,6 +88,7 @@ fn values_that_can_not_be_used_are_named() {
         with(&["--bootstrap", "boot.example"]).contains("--bootstrap boot.example is no address")
     );
     assert!(with(&["--kv-positions", "0"]).contains("--kv-positions"));
+    assert!(with(&["--audit-space", "0"]).contains("--audit-space"));
     if !cfg!(feature = "cuda") {
         let error = with(&["--device", "cuda"]);
         assert!(error.contains("built with `--features cuda`"), "{error}");
@@ -107,7 +109,7 @@ fn the_command_line_goes_before_the_file() {
     writeln!(
         file,
         "chain = \"ws://file:1\"\nmemory = \"2GiB\"\nprice = 9\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n\
-         kv-positions = 77\nlook-every = 5\ndevice = \"cpu\"\nthreads = 3\nleave-on-exit = true"
+         kv-positions = 77\naudit-space = \"3GiB\"\nlook-every = 5\ndevice = \"cpu\"\nthreads = 3\nleave-on-exit = true"
     )
     .unwrap();
     let path = file.path().to_str().unwrap();
@@ -117,6 +119,7 @@ fn the_command_line_goes_before_the_file() {
     // `--blocks` on the command line stands for the file's `memory` too.
     assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
     assert_eq!((config.price, config.kv_positions), (5, 77));
+    assert_eq!(config.audit_space, 3 << 30);
     assert_eq!(config.threads, 3);
     assert_eq!(config.look_every, Duration::from_secs(5));
     assert_eq!(config.listen.len(), 1);

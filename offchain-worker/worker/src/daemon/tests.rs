@@ -1,6 +1,7 @@
 //! Stories of whole workers: real engine, real computing threads, real framing over pipes; a chain
 //! in memory, and a clock that goes when it is told to.
 
+mod audits;
 mod bad_input;
 mod balance;
 mod client;

@@ -255,6 +255,12 @@ impl Chain for Lagging {
     async fn open_jobs(&self, node: u32) -> Result<Vec<u64>, ChainError> {
         self.0.open_jobs(node).await
     }
+    async fn audits_of(
+        &self,
+        node: u32,
+    ) -> Result<Vec<quipu_primitives::views::AuditInfo<AccountBytes>>, ChainError> {
+        self.0.audits_of(node).await
+    }
     async fn quote(
         &self,
         subnet: SubnetId,

@@ -97,6 +97,15 @@ impl Journals {
         Ok((journal, records))
     }
 
+    /// What a session's journal holds, as far as it is whole; nothing where there is none.
+    pub fn read(&self, session: SessionId) -> io::Result<Vec<Record>> {
+        match File::open(self.path(session)) {
+            Ok(mut file) => Ok(read(&mut file)?.0),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Puts the journal of the session with this key aside: there is another session of its number.
     pub fn put_aside(&self, session: SessionId, key: &AccountBytes) -> io::Result<()> {
         fs::rename(self.path(session), self.aside(session, key))?;

@@ -1,8 +1,8 @@
 //! Which sessions this process knows, and which stream speaks for each.
 
 use super::{Journal, Journals, Server, MAX_JOURNALS};
-use quipu_primitives::SessionId;
-use quipu_protocol::{Activations, Push, Refusal, RefusalCode};
+use quipu_primitives::{AccountBytes, SessionId};
+use quipu_protocol::{Activations, Push, Refusal, RefusalCode, SignedReceipt};
 use quipu_worker_core::serve::{Record, Serving, ValidOpen};
 use std::{
     collections::{HashMap, HashSet},
@@ -164,6 +164,13 @@ impl Server {
             self.release(terms.session).await;
         }
         if live.is_none() {
+            self.parts
+                .evidence
+                .admit(terms.session, terms.positions)
+                .map_err(|full| {
+                    let message = format!("no room for what audits ask for: {full}; try another");
+                    Refusal::new(RefusalCode::Busy, message)
+                })?;
             let neighbours = self.neighbours(terms.session).await?;
             let (journals, own, session) =
                 (self.parts.journals.clone(), terms.clone(), terms.session);
@@ -193,6 +200,26 @@ impl Server {
         }
         drop(live);
         Ok(slot)
+    }
+
+    /// The receipts that were signed in the session with this key, in order.
+    pub async fn signed(
+        &self,
+        session: SessionId,
+        session_key: AccountBytes,
+    ) -> std::io::Result<Vec<SignedReceipt>> {
+        let journals = self.parts.journals.clone();
+        let read = tokio::task::spawn_blocking(move || journals.read(session));
+        let records = read.await.map_err(std::io::Error::other)??;
+        let is_ours = matches!(
+            records.first(),
+            Some(Record::Opened { session_key: key, .. }) if *key == session_key
+        );
+        let receipts = records.into_iter().filter_map(|record| match record {
+            Record::Receipt(signed) if is_ours => Some(signed),
+            _ => None,
+        });
+        Ok(receipts.collect())
     }
 
     /// Hands what was pushed to the stream that speaks for its session.
@@ -242,13 +269,18 @@ impl Server {
             *slot.live.lock().await = None;
             self.release(session).await;
         }
-        let journals = self.parts.journals.clone();
-        let removed = tokio::task::spawn_blocking(move || journals.remove(session)).await;
+        let (journals, evidence) = (self.parts.journals.clone(), self.parts.evidence.clone());
+        // Without its journal, what is left of a session is removed at the next start.
+        let removed = tokio::task::spawn_blocking(move || {
+            journals.remove(session)?;
+            evidence.remove(session)
+        });
+        let removed = removed.await;
         if let Err(error) = removed
             .map_err(std::io::Error::other)
             .and_then(|removed| removed)
         {
-            tracing::warn!(session, %error, "the journal can't be removed");
+            tracing::warn!(session, %error, "what was kept of the session can't be removed");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What all sessions of this server share.
 
-use super::{outlets::Outlets, registry::Registry, Journals};
+use super::{outlets::Outlets, registry::Registry, show::MAX_AUDITORS, EvidenceStore, Journals};
 use crate::{compute::ComputeHandle, redeem::Book, telemetry::Metrics};
 use quipu_primitives::{
     views::{NodeInfo, SessionInfo},
@@ -39,6 +39,8 @@ pub struct ServerParts {
     pub compute: ComputeHandle,
     /// What must survive a crash.
     pub journals: Journals,
+    /// What audits may ask for.
+    pub evidence: EvidenceStore,
     /// Where vouchers go.
     pub book: Arc<Book>,
     /// The nodes of the subnet.
@@ -61,6 +63,8 @@ pub struct Server {
     leases: Mutex<Leases>,
     /// Permits to wait for a session that the chain does not know.
     waiting: Semaphore,
+    /// Permits to look at what was signed.
+    pub(super) showing: Semaphore,
     /// Positions that are free, for whoever announces them.
     free: watch::Sender<u32>,
     /// Sessions with a cache, for whoever waits until there are none.
@@ -83,6 +87,12 @@ impl Server {
             }
             parts.book.touch(*session);
         }
+        // Of sessions without a journal nothing was signed.
+        for session in parts.evidence.sessions() {
+            if journaled.binary_search(&session).is_err() {
+                parts.evidence.remove(session)?;
+            }
+        }
         let total = parts.compute.positions();
         parts.metrics.free_positions.set(i64::from(total));
         let ServerParts { me, peers, .. } = &parts;
@@ -90,6 +100,7 @@ impl Server {
             outlets: Outlets::new(peers.clone(), me.genesis, me.subnet),
             registry: Registry::new(journaled),
             waiting: Semaphore::new(MAX_SESSIONS),
+            showing: Semaphore::new(MAX_AUDITORS),
             leases: Mutex::new(Leases::new(total, MAX_SESSIONS, LEASE)),
             free: watch::channel(total).0,
             running: watch::channel(0).0,
@@ -200,7 +211,7 @@ impl Server {
     }
 }
 
-fn no_chain(error: ChainError) -> Refusal {
+pub(super) fn no_chain(error: ChainError) -> Refusal {
     tracing::warn!(%error, "a session can't be looked up");
     let message = "this server can't reach the chain now; try another";
     Refusal::new(RefusalCode::Internal, message)

@@ -1,18 +1,20 @@
 //! One stream: its first request opens a session, the others are handed to that session's machine.
-//! A stream that begins with a push is another server's, and carries pushes for any session.
+//! A stream that begins with a push is another server's, and carries pushes for any session; one that begins with
+//! a fetch is an auditor's.
 
 use super::{
     outlets::FAILURES,
     registry::{Live, Pushed, Slot},
     Server,
 };
+use quipu_primitives::receipt::Direction;
 use quipu_protocol::{
     limits::{MAX_SESSIONS, OPEN_TIMEOUT},
-    Activations, Open, Push, Refusal, RefusalCode, Request, Response,
+    Activations, ActivationsHeader, Fetch, Open, Push, Refusal, RefusalCode, Request, Response,
 };
 use quipu_worker_core::{
     ports::{Incoming, PeerError, ServerStream},
-    serve::{Effect, Now, Record, Serving, ValidOpen},
+    serve::{Effect, Evidence, Now, Record, Serving, ValidOpen},
 };
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 use tokio::{
@@ -85,11 +87,12 @@ impl Conversation {
         };
         let open = match first {
             Ok(Ok((Request::Open(open), None))) => open,
+            Ok(Ok((Request::Fetch(fetch), None))) => return self.show(stop, fetch).await,
             Ok(Ok((Request::Push(push), Some(input)))) => {
                 return self.relay(stop, push, input).await;
             }
             Ok(Ok(_)) => {
-                let message = "a stream begins with an Open";
+                let message = "a stream begins with an Open, a Push or a Fetch";
                 return self
                     .refuse(Refusal::new(RefusalCode::Unexpected, message))
                     .await;
@@ -133,6 +136,7 @@ impl Conversation {
         let mut live = slot.live.lock().await;
         if live.as_ref().is_some_and(|live| live.serving.is_finished()) {
             *live = None;
+            self.server.finished(terms.session).await;
         }
     }
 
@@ -168,6 +172,62 @@ impl Conversation {
                     }
                 }
             }
+        }
+    }
+
+    /// Shows an auditor what was signed, and the rows behind it.
+    async fn show(&mut self, stop: CancellationToken, fetch: Fetch) {
+        let server = self.server.clone();
+        let Ok(_permit) = server.showing.try_acquire() else {
+            let refusal = Refusal::new(RefusalCode::Busy, "too many auditors look at once");
+            return self.refuse(refusal).await;
+        };
+        let auditor = self.stream.peer().to_vec();
+        let shown = match server.to_show(&fetch, &auditor).await {
+            Ok(shown) => shown,
+            Err(refusal) => return self.refuse(refusal).await,
+        };
+        let mut positions = 0;
+        for signed in &shown.receipts {
+            if stop.is_cancelled() {
+                return;
+            }
+            let evidence = match server.rows_of(&shown, signed).await {
+                Ok(evidence) => evidence,
+                Err(refusal) => return self.refuse(refusal).await,
+            };
+            let activations = ActivationsHeader {
+                dtype: server.me().wire(),
+                tokens: evidence.end - evidence.start,
+                hidden: server.me().hidden,
+            };
+            let rows = |direction, bytes| {
+                let header = activations;
+                let response = Response::Rows {
+                    direction,
+                    activations,
+                };
+                (response, Some(Activations { header, bytes }))
+            };
+            for (response, payload) in [
+                (Response::Receipt(signed.clone()), None),
+                rows(Direction::In, evidence.input),
+                rows(Direction::Out, evidence.output),
+            ] {
+                if self.stream.send(response, payload).await.is_err() {
+                    return;
+                }
+            }
+            positions = signed.receipt.end;
+        }
+        debug!(session = fetch.session, positions, "shown to an auditor");
+        if self
+            .stream
+            .send(Response::Fetched { positions }, None)
+            .await
+            .is_ok()
+        {
+            self.stream.close().await;
         }
     }
 
@@ -248,7 +308,7 @@ impl Conversation {
     async fn carry_out(&mut self, slot: &mut Option<Live>, effects: Vec<Effect>) -> Flow {
         let mut flow = Flow::Continue;
         let mut queue: VecDeque<Effect> = effects.into();
-        let mut records: Vec<Record> = Vec::new();
+        let (mut rows, mut records) = (Vec::<Evidence>::new(), Vec::<Record>::new());
         while let Some(effect) = queue.pop_front() {
             let Some(live) = slot.as_mut() else {
                 return Flow::Close;
@@ -282,11 +342,14 @@ impl Conversation {
                     let failures = self.failures.0.clone();
                     self.server.outlets.hand_on(&to, push, output, failures);
                 }
+                Effect::Store(evidence) => rows.push(evidence),
                 Effect::Keep(record) => records.push(record),
                 Effect::Reply(response, payload) => {
-                    if records.iter().any(Record::is_urgent)
-                        && !self.server.keep(live, std::mem::take(&mut records)).await
-                    {
+                    let is_urgent = !rows.is_empty() || records.iter().any(Record::is_urgent);
+                    let kept = (std::mem::take(&mut rows), std::mem::take(&mut records));
+                    if !is_urgent {
+                        records = kept.1;
+                    } else if !self.server.keep(live, kept.0, kept.1).await {
                         *slot = None;
                         self.server.release(session).await;
                         let message = "the server's disk failed; try another";
@@ -307,8 +370,8 @@ impl Conversation {
             }
         }
         if let Some(live) = slot.as_mut() {
-            // What is left is evidence: a server can live without it.
-            self.server.keep(live, records).await;
+            // What is left is about others: a server can live without it.
+            self.server.keep(live, rows, records).await;
         }
         flow
     }
@@ -339,16 +402,33 @@ impl Server {
         Ok(())
     }
 
-    /// Writes records to the journal, and vouchers into the book. False if the disk failed.
-    async fn keep(&self, live: &mut Live, records: Vec<Record>) -> bool {
-        if records.is_empty() {
+    /// No more rows of the session will come.
+    async fn finished(&self, session: u64) {
+        let evidence = self.parts.evidence.clone();
+        let done = tokio::task::spawn_blocking(move || evidence.finished(session)).await;
+        if let Err(error) = done.map_err(std::io::Error::other).and_then(|done| done) {
+            tracing::warn!(session, %error, "what is kept for audits can't be measured");
+        }
+    }
+
+    /// Writes rows for audits, then records to the journal, and vouchers into the book. False if the disk
+    /// failed.
+    async fn keep(&self, live: &mut Live, rows: Vec<Evidence>, records: Vec<Record>) -> bool {
+        if rows.is_empty() && records.is_empty() {
             return true;
         }
         let Some(mut journal) = live.journal.take() else {
             return false;
         };
+        let evidence = self.parts.evidence.clone();
+        let (session, key) = (live.serving.session(), *live.serving.session_key());
         let written = tokio::task::spawn_blocking(move || {
-            let result = journal.append(&records);
+            // A receipt is signed once and for all: the rows behind it are there before it is.
+            let stored = evidence.append(session, &key, &rows);
+            let result = stored.and_then(|()| match records.is_empty() {
+                true => Ok(()),
+                false => journal.append(&records),
+            });
             (journal, records, result)
         });
         let (journal, records, result) = match written.await {

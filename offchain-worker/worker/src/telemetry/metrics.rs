@@ -36,6 +36,8 @@ pub struct Metrics {
     pub redeemed: Counter,
     /// Sessions that closed with less than was promised.
     pub unredeemed: Counter,
+    /// Accusations answered.
+    pub answered: Counter,
     /// Jobs answered.
     pub jobs: Counter,
     /// Announcements published.
@@ -85,6 +87,11 @@ impl Metrics {
                 "unredeemed",
                 "Sessions that closed with less than was promised",
             ),
+            answered: registered(
+                registry,
+                "accusations_answered",
+                "Auditors who did not let our work pass",
+            ),
             jobs: registered(registry, "jobs", "Jobs answered"),
             announcements: registered(registry, "announcements", "Announcements published"),
             refused: registered(registry, "refused", "Requests refused, by code"),
@@ -124,7 +131,7 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     /// Names and types of all metrics, in their order. Dashboards and alerts rely on them.
-    const KNOWN: [&str; 15] = [
+    const KNOWN: [&str; 16] = [
         "sessions gauge",
         "free_positions gauge",
         "finalized_block gauge",
@@ -135,6 +142,7 @@ mod tests {
         "vouchers counter",
         "redeemed counter",
         "unredeemed counter",
+        "accusations_answered counter",
         "jobs counter",
         "announcements counter",
         "refused counter",

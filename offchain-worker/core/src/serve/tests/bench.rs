@@ -5,7 +5,10 @@ use crate::{
     ports::ComputeError,
     serve::*,
 };
-use quipu_attest::Boundary;
+use quipu_attest::{
+    check::{self as checked, End},
+    Boundary,
+};
 use quipu_primitives::{
     session::open_payload,
     views::{SessionInfo, SessionServer, SessionStatus},
@@ -90,6 +93,8 @@ pub struct Bench {
     pub before: EphemeralKey,
     pub now: Now,
     pub journal: Vec<Record>,
+    /// What is kept for audits, in the order in which it came.
+    pub evidence: Vec<Evidence>,
     /// Rows in the cache, `None` without one.
     pub cache: Option<u32>,
     pub wobble: f32,
@@ -189,6 +194,7 @@ impl Bench {
             before,
             now,
             journal: Vec::new(),
+            evidence: Vec::new(),
             cache: None,
             wobble: 0.0,
             fail: None,
@@ -343,6 +349,34 @@ impl Bench {
         Ok(Activations::from_f32(&values, HIDDEN).unwrap())
     }
 
+    /// There are rows for everything that was signed, and they are those that the receipts commit to.
+    fn check_evidence(&self) {
+        let receipts: Vec<Receipt> = self
+            .journal
+            .iter()
+            .filter_map(|record| match record {
+                Record::Receipt(signed) => Some(signed.receipt.clone()),
+                _ => None,
+            })
+            .collect();
+        let stored = &self.evidence[..receipts.len()];
+        for (receipt, evidence) in receipts.iter().zip(stored) {
+            assert_eq!((receipt.start, receipt.end), (evidence.start, evidence.end));
+        }
+        for (end, block) in [
+            (End::Entrance, self.me.span.start),
+            (End::Exit, self.me.span.end),
+        ] {
+            let of = |evidence: &Evidence| match end {
+                End::Entrance => evidence.input.to_vec(),
+                End::Exit => evidence.output.to_vec(),
+            };
+            let rows: Vec<u8> = stored.iter().flat_map(of).collect();
+            let boundary = Boundary::new(SESSION, block, HIDDEN, DType::F32).unwrap();
+            checked::boundary(boundary, end, &receipts, &rows).unwrap();
+        }
+    }
+
     fn carry_out(&mut self, effects: Vec<Effect>) -> Answer {
         let mut answer = Answer::default();
         let mut queue: VecDeque<Effect> = effects.into();
@@ -375,7 +409,14 @@ impl Bench {
                 Effect::HandOn { to, push, output } => {
                     answer.handed_on.push((to.node, push, output));
                 }
-                Effect::Keep(record) => self.journal.push(record),
+                Effect::Store(evidence) => self.evidence.push(evidence),
+                Effect::Keep(record) => {
+                    let is_receipt = matches!(record, Record::Receipt(_));
+                    self.journal.push(record);
+                    if is_receipt {
+                        self.check_evidence();
+                    }
+                }
                 Effect::Reply(response, payload) => answer.replies.push((response, payload)),
                 Effect::Close => answer.closed = true,
             }

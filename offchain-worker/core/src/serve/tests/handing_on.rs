@@ -190,12 +190,14 @@ fn a_higher_epoch_begins_without_neighbours() {
 }
 
 #[test]
-fn a_stream_that_resumes_keeps_them() {
+fn a_stream_that_resumes_keeps_its_successor() {
     let mut bench = fed();
     bench.ask(Request::HandOn(Some(THERE)));
     let (first, input) = push(0, 0, 3);
     bench.push(BEFORE_PEER, first, input).unwrap();
     assert_eq!(bench.open(0).opened_at(), 3);
+    // Whom it takes pushes from is said anew; whom it hands on to is not forgotten.
+    bench.ask(Request::TakeFrom(Some(BEFORE)));
     let (next, input) = push(0, 3, 5);
     let answer = bench.push(BEFORE_PEER, next, input).unwrap();
     assert_eq!(answer.handed_on.len(), 1);

@@ -309,6 +309,7 @@ pub struct Setup {
     pub leave_on_exit: bool,
     pub drain: Duration,
     pub session_patience: Duration,
+    pub audit_space: u64,
     pub jobs: Option<SharedJobRunner>,
     pub unix_clock: UnixClock,
     /// Whom it reaches. By default nobody is there: what is handed on comes back to the client.
@@ -327,6 +328,7 @@ impl Default for Setup {
             leave_on_exit: false,
             drain: PATIENCE,
             session_patience: Duration::from_millis(1),
+            audit_space: 1 << 30,
             jobs: None,
             unix_clock: Arc::new(|| 1_000),
             peers: None,
@@ -425,6 +427,7 @@ impl Worker {
             announcer: Arc::new(Announced(sender, announcer)),
             incoming: Box::new(NetworkStreams(incoming)),
             journals: base.path().join("sessions"),
+            evidence: (base.path().join("evidence"), setup.audit_space),
             jobs: setup.jobs.map(|runner| (runner, base.path().join("jobs"))),
             clock: clock.reader(),
             unix_clock: setup.unix_clock,
@@ -459,8 +462,13 @@ impl Worker {
 
     /// A new stream to this worker, with no Open sent yet.
     pub async fn connect(&self, session: SessionId) -> TestClient {
+        self.connect_as(b"client", session).await
+    }
+
+    /// As [`Worker::connect`], from another peer.
+    pub async fn connect_as(&self, peer: &[u8], session: SessionId) -> TestClient {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
-        let stream = ServerStream::over(b"client".to_vec(), theirs, PATIENCE, FrameRate::default());
+        let stream = ServerStream::over(peer.to_vec(), theirs, PATIENCE, FrameRate::default());
         let streams = self.streams.as_ref().expect("it is reached otherwise");
         streams
             .send(stream)
