@@ -128,7 +128,8 @@ fn patch(validators: &[&str], schedule: Schedule) -> Option<serde_json::Value> {
         subnets: SubnetsConfig { root_nodes },
         staking: StakingConfig { bonds },
         session: SessionConfig { keys },
-        // The workers do not audit yet: on a chain of nobody else payouts would wait for nothing.
+        // Where every node is a party to every session, nobody could be drawn, and payouts would wait two
+        // epochs for nothing: whoever has more nodes turns it on.
         audits: AuditsConfig {
             rate: Some(Perbill::zero())
         },

@@ -9,6 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use quipu_primitives::{
+    audit::Subject,
     views::{AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
     AccountBytes, Balance, Digest, JobId, NodeId, SessionId, SubnetId,
 };
@@ -140,6 +141,7 @@ async fn check_compatible(client: &OnlineClient<PolkadotConfig>) -> Result<(), C
         at.validate(&apis.subnets_api().roster(0)),
         at.validate(&apis.inference_api().session(0)),
         at.validate(&apis.inference_api().job(0)),
+        at.validate(&apis.audits_api().audit(0, 0)),
         at.validate(&apis.audits_api().audits_of(0)),
     ];
     for check in checks {
@@ -179,6 +181,20 @@ pub(crate) fn node_info(node: NodeInfo<AccountId32>) -> NodeInfo<AccountBytes> {
         self_bond: node.self_bond,
         pending_slash: node.pending_slash,
         seat: node.seat,
+    }
+}
+
+fn audit_info(audit: AuditInfo<AccountId32>) -> AuditInfo<AccountBytes> {
+    AuditInfo {
+        subject: audit.subject,
+        subnet: audit.subnet,
+        consumer: audit.consumer.0,
+        price: audit.price,
+        round: audit.round,
+        stage: audit.stage,
+        members: audit.members,
+        accusation: audit.accusation,
+        head: audit.head,
     }
 }
 
@@ -305,22 +321,36 @@ impl Chain for SubxtChain {
         read(|| self.waiting_jobs(node)).await
     }
 
+    async fn hotkeys_of(&self, node: NodeId) -> Result<Vec<AccountBytes>, ChainError> {
+        let now = self.finalized_api(api::apis().subnets_api().node(node));
+        let now = now.await?.map(|info| node_info(info.0).hotkey);
+        let address = api::storage().subnets().former_hotkeys(node);
+        let former = read(|| async {
+            let storage = self.client.storage().at_latest().await;
+            let storage = storage.map_err(chain_error)?;
+            storage.fetch(&address).await.map_err(chain_error)
+        });
+        let former = former.await?.map_or(Vec::new(), |former| former.0);
+        let former = former.into_iter().map(|(key, _)| key.0);
+        Ok(now.into_iter().chain(former).collect())
+    }
+
+    async fn audit(&self, subject: Subject) -> Result<Option<AuditInfo<AccountBytes>>, ChainError> {
+        let Subject { session, node } = subject;
+        let audit = self
+            .best_api(api::apis().audits_api().audit(session, node))
+            .await?;
+        Ok(audit.map(|audit| audit_info(audit.0)))
+    }
+
     async fn audits_of(&self, node: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError> {
         let audits = self
             .best_api(api::apis().audits_api().audits_of(node))
             .await?;
-        let info = |audit: AuditInfo<AccountId32>| AuditInfo {
-            subject: audit.subject,
-            subnet: audit.subnet,
-            consumer: audit.consumer.0,
-            price: audit.price,
-            round: audit.round,
-            stage: audit.stage,
-            members: audit.members,
-            accusation: audit.accusation,
-            head: audit.head,
-        };
-        Ok(audits.into_iter().map(|audit| info(audit.0)).collect())
+        Ok(audits
+            .into_iter()
+            .map(|audit| audit_info(audit.0))
+            .collect())
     }
 
     async fn quote(

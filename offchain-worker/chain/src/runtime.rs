@@ -36,6 +36,10 @@
         with = "::subxt::utils::Static<::quipu_primitives::views::JobInfo<A>>"
     ),
     substitute_type(
+        path = "quipu_primitives::audit::Finding",
+        with = "::subxt::utils::Static<::quipu_primitives::audit::Finding>"
+    ),
+    substitute_type(
         path = "quipu_primitives::audit::Subject",
         with = "::subxt::utils::Static<::quipu_primitives::audit::Subject>"
     ),

@@ -147,6 +147,15 @@ fn payload(call: Call) -> AnyCall {
             receipt_root,
         )),
         Call::RefundJob { job } => Box::new(tx.inference().refund_job(job)),
+        Call::CommitFinding {
+            subject,
+            commitment,
+        } => Box::new(tx.audits().commit(Static(subject), commitment)),
+        Call::RevealFinding {
+            subject,
+            finding,
+            salt,
+        } => Box::new(tx.audits().reveal(Static(subject), Static(finding), salt)),
         Call::AnswerAudit { subject, head } => Box::new(tx.audits().answer(Static(subject), head)),
         Call::Transfer { to, amount } => Box::new(
             tx.balances()

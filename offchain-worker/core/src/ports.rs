@@ -5,7 +5,7 @@ use crate::{error::Classified, error::Fault, keys::Signer};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use quipu_primitives::{
-    audit::Subject,
+    audit::{Finding, Subject},
     job::FinishReason,
     views::{AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
     AccountBytes, Balance, Digest, JobId, Manifest, NodeId, SessionId, SignatureBytes, Span,
@@ -142,6 +142,22 @@ pub enum Call {
     RefundJob {
         /// The job.
         job: JobId,
+    },
+    /// `audits.commit`, by the hotkey of a node that is drawn to look.
+    CommitFinding {
+        /// The server and session that are audited.
+        subject: Subject,
+        /// [`Finding::commitment`].
+        commitment: Digest,
+    },
+    /// `audits.reveal`, by the same.
+    RevealFinding {
+        /// The server and session that are audited.
+        subject: Subject,
+        /// What was found.
+        finding: Finding,
+        /// What the commitment was made with.
+        salt: [u8; 32],
     },
     /// `audits.answer`, by the hotkey of a server that an auditor did not let pass.
     AnswerAudit {
@@ -320,6 +336,11 @@ pub trait Chain: Send + Sync {
     /// The jobs that wait for this node's answer, oldest first. Bounded: of a chain with more jobs
     /// than [`MAX_JOBS_READ`] within one job's deadline, only the latest so many are looked at.
     async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError>;
+    /// Keys that sign for a node, or did within the time in which it answers for that.
+    async fn hotkeys_of(&self, node: NodeId) -> Result<Vec<AccountBytes>, ChainError>;
+    /// The audit of a server's work in a session, as of the best block; closed ones for as long as their
+    /// record is kept.
+    async fn audit(&self, subject: Subject) -> Result<Option<AuditInfo<AccountBytes>>, ChainError>;
     /// The open audits that a node is part of, as the server or as an auditor, as of the best block.
     async fn audits_of(&self, node: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError>;
     /// What positions cost now.

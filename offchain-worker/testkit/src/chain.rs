@@ -185,6 +185,15 @@ impl State {
                 receipt_root,
             } => self.submit_result(who, job, answer, finish, (session, receipt_root)),
             Call::RefundJob { job } => self.refund_job(job),
+            Call::CommitFinding {
+                subject,
+                commitment,
+            } => self.commit_finding(who, subject, commitment),
+            Call::RevealFinding {
+                subject,
+                finding,
+                salt,
+            } => self.reveal_finding(who, subject, finding, salt),
             Call::AnswerAudit { subject, head } => self.answer_audit(who, subject, head),
             Call::Transfer { to, amount } => {
                 self.take(who, amount)?;
@@ -398,6 +407,17 @@ impl Chain for FakeChain {
 
     async fn open_jobs(&self, node: NodeId) -> Result<Vec<JobId>, ChainError> {
         self.read(|state| state.open_jobs(node))
+    }
+
+    async fn hotkeys_of(&self, node: NodeId) -> Result<Vec<AccountBytes>, ChainError> {
+        self.read(|state| {
+            let node = state.nodes.get(&node);
+            node.map(|node| node.hotkey).into_iter().collect()
+        })
+    }
+
+    async fn audit(&self, subject: Subject) -> Result<Option<AuditInfo<AccountBytes>>, ChainError> {
+        self.read(|state| state.audits.get(&subject).cloned())
     }
 
     async fn audits_of(&self, node: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError> {

@@ -2,16 +2,20 @@
 //! rows that came out are those that its blocks make of the rows that went in.
 //!
 //! ```text
-//! fetch ──▶ Shown ──▶ examine (signatures, chain of receipts, rows, replay) ──▶ Finding
+//! drawn ──▶ fetch ──▶ inspect (signatures, chain of receipts, rows) ──▶ replay ──▶ compare ──▶ commit, reveal
 //! ```
 //!
 //! Upstream drift never enters: each server's work is replayed from the rows that it signed as its input, so
 //! that blame falls on one server. On exact profiles the replay must give the same bits.
 
+mod duty;
 mod fetch;
+mod findings;
 mod judge;
 mod replay;
 
+pub use duty::{Duty, Replayer};
 pub use fetch::{fetch, FetchError, Shape, Shown};
-pub use judge::{examine, projection, Case, Reason};
-pub use replay::replay;
+pub use findings::{Findings, Kept};
+pub use judge::{compare, examine, inspect, projection, Case, Reason};
+pub use replay::{replay, ModelReplayer};

@@ -216,6 +216,11 @@ impl ValidConfig {
         self.of_chain(genesis).join("evidence")
     }
 
+    /// Folder of what was found of others' work.
+    pub fn findings(&self, genesis: &Digest) -> PathBuf {
+        self.of_chain(genesis).join("findings")
+    }
+
     /// Folder of the jobs under way.
     pub fn jobs(&self, genesis: &Digest) -> PathBuf {
         self.of_chain(genesis).join("jobs")

@@ -7,6 +7,7 @@ pub use balance::{random_pause, Balancing, Pause};
 
 use crate::{
     announce::{Announcing, UnixClock},
+    audit::{Duty, Findings, Replayer},
     chain_sync::{ChainSync, ChainView},
     compute::{ComputeHandle, Rates},
     defence::Defence,
@@ -64,6 +65,8 @@ pub struct Parts {
     pub incoming: Box<dyn Incoming>,
     /// Folder of the journals.
     pub journals: PathBuf,
+    /// What looks at others' work, if anything does, and the folder of what it finds.
+    pub auditor: Option<(Arc<dyn Replayer>, PathBuf)>,
     /// Folder of what audits may ask for, and how many bytes of that there may be.
     pub evidence: (PathBuf, u64),
     /// What runs jobs, and the folder of those under way. Without it jobs are left to others.
@@ -201,6 +204,23 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
         metrics: metrics.clone(),
     };
     tasks.spawn(defence.run(quit.clone()));
+    if let Some((replayer, folder)) = parts.auditor {
+        let findings = Findings::open(&folder).map_err(WorkerError::io(
+            "the folder of what audits find can't be used",
+        ))?;
+        let duty = Duty {
+            chain: chain.clone(),
+            peers: peers.clone(),
+            signer: me.signer.clone(),
+            node: me.node,
+            subnet: me.subnet,
+            replayer,
+            findings,
+            block: view.block.clone(),
+            metrics: metrics.clone(),
+        };
+        tasks.spawn(duty.run(quit.clone()));
+    }
 
     let (profile, span) = (me.profile, me.span);
     let seated = take_seat(&*chain, &*me.signer, span, parts.price, profile).await;

@@ -1,6 +1,7 @@
 //! From a valid configuration to a running worker.
 
 use crate::{
+    audit::{ModelReplayer, Replayer},
     chain_sync::ChainSync,
     compute::{measure, ExactCompute, Rates, SpanCompute},
     config::{Blocks, Command, ValidConfig},
@@ -20,7 +21,7 @@ use quipu_network::{
     bootstrap_peer, load_or_create_key, system_clock, Multiaddr, Network, NetworkConfig,
     NetworkHandle, NetworkMetrics, PeerId, Role,
 };
-use quipu_primitives::Kernel;
+use quipu_primitives::{Kernel, Span};
 use quipu_protocol::limits::DRAIN;
 use quipu_worker_core::{
     ports::{Compute, SharedChain},
@@ -193,6 +194,7 @@ async fn prepare(
         }),
     };
     let (swarm, streams) = with_ourselves(network.clone(), streams);
+    let auditor: Arc<dyn Replayer> = Arc::new(ModelReplayer::new(model.clone(), threads));
     let runner = SwarmRunner::new(model, chain.clone(), Arc::new(swarm), signer.clone());
     let (started, genesis) = (Instant::now(), chain.genesis());
     let parts = Parts {
@@ -220,6 +222,7 @@ async fn prepare(
         announcer: Arc::new(NetworkAnnouncer(network.clone())),
         incoming: Box::new(streams),
         journals: config.journals(&genesis),
+        auditor: Some((auditor, config.findings(&genesis))),
         evidence: (config.evidence(&genesis), config.audit_space),
         jobs: Some((Arc::new(runner), config.jobs(&genesis))),
         clock: Arc::new(move || started.elapsed()),
@@ -238,13 +241,13 @@ async fn prepare(
 fn load(
     model: &Model,
     kernel: Kernel,
-    span: quipu_primitives::Span,
+    span: Span,
     threads: usize,
     positions: u32,
 ) -> Result<(Box<dyn Compute>, Rates), WorkerError> {
     let started = Instant::now();
-    let range = usize::from(span.start)..usize::from(span.end);
-    let measured = |mut compute: Box<dyn Compute>, bytes: usize| {
+    let work = || {
+        let (mut compute, bytes) = load_blocks(model, kernel, span, threads, positions)?;
         let took = started.elapsed();
         let rates = measure(compute.as_mut())?;
         info!(
@@ -253,24 +256,40 @@ fn load(
         );
         Ok((compute, rates))
     };
+    #[cfg(feature = "cuda")]
+    if kernel == Kernel::Cuda {
+        return on_device(work);
+    }
+    work()
+}
+
+/// Loads blocks with a cache for so many positions, and says how many bytes their weights take. Blocks.
+pub(crate) fn load_blocks(
+    model: &Model,
+    kernel: Kernel,
+    span: Span,
+    threads: usize,
+    positions: u32,
+) -> Result<(Box<dyn Compute>, usize), WorkerError> {
+    let range = usize::from(span.start)..usize::from(span.end);
     match kernel {
         Kernel::ReproducibleV1 => {
             let compute = ExactCompute::load(model, range, threads, positions)?;
             let bytes = compute.weight_bytes();
-            measured(Box::new(compute), bytes)
+            Ok((Box::new(compute), bytes))
         }
         Kernel::FlexF32 => {
             let loaded = CpuSpan::load(model, range, &FlexDevice)?;
             let bytes = loaded.weight_bytes();
-            measured(Box::new(SpanCompute::new(loaded, positions)), bytes)
+            Ok((Box::new(SpanCompute::new(loaded, positions)), bytes))
         }
         #[cfg(feature = "cuda")]
-        Kernel::Cuda => on_device(|| {
+        Kernel::Cuda => {
             let device = quipu_engine::backend::CudaDevice::default();
             let loaded = quipu_engine::CudaSpan::load(model, range, &device)?;
             let bytes = loaded.weight_bytes();
-            measured(Box::new(SpanCompute::new(loaded, positions)), bytes)
-        }),
+            Ok((Box::new(SpanCompute::new(loaded, positions)), bytes))
+        }
         #[cfg(not(feature = "cuda"))]
         Kernel::Cuda => Err(crate::config::ConfigError::NoCuda.into()),
     }

@@ -2,6 +2,7 @@
 //! network's framing and limits, all in one process, on a tiny model with random weights.
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use quipu_attest::check::Service;
 use quipu_client::{
     generate::Finish, Client, ClientError, ClientOptions, Ends, EngineEnds, Event, Generation,
@@ -24,7 +25,7 @@ use quipu_testkit::{
     FakeChain, TinyFiles,
 };
 use quipu_worker::{
-    audit::{self, Case, FetchError, Reason, Shape},
+    audit::{self, Case, Duty, FetchError, Findings, ModelReplayer, Reason, Shape},
     chain_sync::ChainSync,
     compute::{measure, ExactCompute},
     daemon::{run, Parts, Stop},
@@ -44,6 +45,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 const SUBNET: SubnetId = 1;
 const PRICE: Balance = 3;
@@ -203,6 +205,10 @@ impl World {
             }),
             incoming: Box::new(NetworkStreams(self.swarm.server(&peer(node)))),
             journals: folder.path().join("sessions"),
+            auditor: Some((
+                Arc::new(ModelReplayer::new(Arc::new(self.files.open()), 2)),
+                folder.path().join("findings"),
+            )),
             evidence: (folder.path().join("evidence"), 1 << 30),
             jobs: None,
             clock: Arc::new(move || started.elapsed()),
@@ -236,7 +242,7 @@ impl World {
     ) -> Result<(Finding, Reason), FetchError> {
         let config = self.files.manifest().config;
         let shape = Shape {
-            dtype: self.profile.activations,
+            dtypes: vec![self.profile.activations],
             hidden: config.hidden_size,
             context: config.context_length,
         };
@@ -249,7 +255,7 @@ impl World {
         let peers = self.swarm.client(&peer(auditor));
         let patience = Duration::from_secs(10);
         let whom = peer(audited);
-        let shown = audit::fetch(&peers, &whom, &[], fetch, shape, patience).await?;
+        let shown = audit::fetch(&peers, &whom, &[], fetch, &shape, patience).await?;
 
         let record = self.chain.session(session).await.unwrap().unwrap();
         let mut servers = record.servers.iter();
@@ -266,14 +272,14 @@ impl World {
             session_key: record.session_key,
             hotkeys: vec![key(150 + audited as u8).public()],
             paid: server.positions,
-            dtype: shape.dtype,
+            dtype: self.profile.activations,
             hidden: shape.hidden,
             exact: true,
         };
         let range = usize::from(server.span.start)..usize::from(server.span.end);
         // A machine with other threads.
         let mut blocks = ExactCompute::load(&self.files.open(), range, 2, 1024).unwrap();
-        let replay = |rows: &[u8]| audit::replay(&mut blocks, rows, shape.dtype);
+        let replay = |rows: &[u8]| audit::replay(&mut blocks, rows, case.dtype);
         Ok(audit::examine(&case, &shown, replay))
     }
 
@@ -637,4 +643,118 @@ async fn rows_that_were_changed_since_or_lost_are_withheld() {
     std::fs::write(&path, &bytes[..last]).unwrap();
     let lost = world.audit(3, session, 1).await;
     assert!(matches!(lost, Err(FetchError::Refused(_))), "{lost:?}");
+}
+
+/// What the only member of a panel has revealed.
+fn revealed(world: &World, subject: Subject) -> Option<Finding> {
+    world.chain.audit_record(subject)?.members[0].finding
+}
+
+/// Lets blocks pass until this is so.
+async fn passes(world: &World, is_so: impl Fn() -> bool) {
+    let patience = tokio::time::timeout(Duration::from_secs(60), async {
+        let mut events = world.chain.events().await.unwrap();
+        while !is_so() {
+            world.chain.advance(1);
+            // A block is looked at, and what follows from it takes its time.
+            let pause = tokio::time::timeout(Duration::from_millis(50), async {
+                while events.next().await.is_some() {}
+            });
+            let _ = pause.await;
+        }
+    });
+    patience.await.expect("it does not happen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_drawn_looks_commits_and_reveals() {
+    let world = World::made(DType::F32, Some(2)).await;
+    let session = world.ask(greedy()).await.unwrap().session;
+    let of = |node| Subject { session, node };
+    world.chain.draw(of(1), &[4], 1_000);
+    world.chain.draw(of(2), &[3], 1_000);
+    passes(&world, || {
+        revealed(&world, of(1)).is_some() && revealed(&world, of(2)).is_some()
+    })
+    .await;
+    assert_eq!(revealed(&world, of(1)).unwrap().verdict, Verdict::Pass);
+    assert_eq!(revealed(&world, of(2)).unwrap().verdict, Verdict::Fail);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_shows_nothing_withholds_its_work() {
+    let world = World::new().await;
+    let session = world.ask(greedy()).await.unwrap().session;
+    let subject = Subject { session, node: 1 };
+    let faults = Faults {
+        refuse_open: true,
+        ..Default::default()
+    };
+    world.swarm.set_faults(&peer(1), faults);
+    world.chain.draw(subject, &[4], 40);
+    passes(&world, || revealed(&world, subject).is_some()).await;
+    let finding = revealed(&world, subject).unwrap();
+    assert_eq!(finding.verdict, Verdict::Withheld);
+    // There was time for more than one try.
+    let begun = world.chain.audit_record(subject).unwrap();
+    assert!(begun.members[0].commitment.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auditor_that_was_killed_reveals_what_it_committed_to() {
+    let world = World::new().await;
+    let session = world.ask(greedy()).await.unwrap().session;
+    // A node of its own, without a seat: nobody but this test does its duty.
+    let (coldkey, hotkey) = (key(99), key(98));
+    world.chain.fund(coldkey.public(), 5_000);
+    let register = Call::RegisterNode {
+        subnet: SUBNET,
+        hotkey: hotkey.public(),
+        peer_id: peer(5),
+    };
+    world.chain.apply(coldkey.public(), register).unwrap();
+    let folder = TempDir::new().unwrap();
+    let (_ticks, block) = watch::channel(0);
+    let duty = || Duty {
+        chain: world.chain.clone(),
+        peers: Arc::new(world.swarm.client(&peer(5))),
+        signer: Arc::new(key(98)),
+        node: 5,
+        subnet: SUBNET,
+        replayer: Arc::new(ModelReplayer::new(Arc::new(world.files.open()), 1)),
+        findings: Findings::open(folder.path()).unwrap(),
+        block: block.clone(),
+        metrics: Metrics::default(),
+    };
+    let subject = Subject { session, node: 1 };
+    world.chain.draw(subject, &[5], 1_000);
+    // Without a further block it does not get beyond its commitment.
+    let stop = CancellationToken::new();
+    let first = tokio::spawn(duty().run(stop.clone()));
+    let committed = || {
+        let audit = world.chain.audit_record(subject).unwrap();
+        audit.members[0].commitment.is_some()
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while !committed() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.expect("it commits");
+    stop.cancel();
+    first.await.unwrap();
+    assert_eq!(revealed(&world, subject), None);
+
+    let stop = CancellationToken::new();
+    let second = tokio::spawn(duty().run(stop.clone()));
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while revealed(&world, subject).is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.expect("it reveals");
+    let finding = revealed(&world, subject).unwrap();
+    assert_eq!(finding.verdict, Verdict::Pass);
+    stop.cancel();
+    second.await.unwrap();
 }

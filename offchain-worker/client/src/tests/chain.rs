@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use futures::{stream::BoxStream, StreamExt};
 use parking_lot::Mutex;
 use quipu_primitives::{
+    audit::Subject,
     cost,
     views::{
         AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SessionServer, SessionStatus,
@@ -282,6 +283,14 @@ impl Chain for FakeChain {
 
     async fn open_jobs(&self, _: NodeId) -> Result<Vec<JobId>, ChainError> {
         Ok(Vec::new())
+    }
+
+    async fn hotkeys_of(&self, _: NodeId) -> Result<Vec<AccountBytes>, ChainError> {
+        Ok(Vec::new())
+    }
+
+    async fn audit(&self, _: Subject) -> Result<Option<AuditInfo<AccountBytes>>, ChainError> {
+        Ok(None)
     }
 
     async fn audits_of(&self, _: NodeId) -> Result<Vec<AuditInfo<AccountBytes>>, ChainError> {

@@ -1,8 +1,8 @@
 //! Audits, as far as the server that is audited has to do with them.
 
-use super::{dispatch, FakeChain, State, RECORD_RETENTION};
+use super::{dispatch, FakeChain, State, GENESIS, RECORD_RETENTION};
 use quipu_primitives::{
-    audit::{Accusation, Member, Outcome, Round, Stage, Subject, Verdict},
+    audit::{Accusation, Finding, Member, Outcome, Round, Stage, Subject, Verdict},
     views::AuditInfo,
     AccountBytes, Digest, NodeId,
 };
@@ -17,6 +17,63 @@ impl State {
             is_part && !audit.stage.is_closed()
         };
         audits.filter(of).cloned().collect()
+    }
+
+    /// The place of this hotkey's node on the panel.
+    fn place(&self, who: AccountBytes, subject: Subject) -> Option<usize> {
+        let node = self.nodes.values().find(|node| node.hotkey == who)?.id;
+        let members = &self.audits.get(&subject)?.members;
+        members.iter().position(|member| member.node == node)
+    }
+
+    pub(super) fn commit_finding(
+        &mut self,
+        who: AccountBytes,
+        subject: Subject,
+        commitment: Digest,
+    ) -> super::Outcome {
+        let (place, now) = (self.place(who, subject), self.block);
+        let (Some(place), Some(audit)) = (place, self.audits.get_mut(&subject)) else {
+            return dispatch("Audits", "NotOnThePanel");
+        };
+        if !matches!(audit.stage, Stage::Committing { until } if now < until) {
+            return dispatch("Audits", "NotCommitting");
+        }
+        if audit.members[place].commitment.is_some() {
+            return dispatch("Audits", "AlreadyCommitted");
+        }
+        audit.members[place].commitment = Some(commitment);
+        if audit.members.iter().all(|one| one.commitment.is_some()) {
+            audit.stage = Stage::Revealing { until: now + 10 };
+        }
+        Ok(Vec::new())
+    }
+
+    /// What all have revealed stays on record, for tests to look at: what follows is the pallet's.
+    pub(super) fn reveal_finding(
+        &mut self,
+        who: AccountBytes,
+        subject: Subject,
+        finding: Finding,
+        salt: [u8; 32],
+    ) -> super::Outcome {
+        let (place, now) = (self.place(who, subject), self.block);
+        let (Some(place), Some(audit)) = (place, self.audits.get_mut(&subject)) else {
+            return dispatch("Audits", "NotOnThePanel");
+        };
+        if !matches!(audit.stage, Stage::Revealing { until } if now < until) {
+            return dispatch("Audits", "NotRevealing");
+        }
+        let member = &mut audit.members[place];
+        let commitment = finding.commitment(&GENESIS, subject, member.node, &salt);
+        if member.commitment != Some(commitment) {
+            return dispatch("Audits", "CommitmentMismatch");
+        }
+        if member.finding.is_some() {
+            return dispatch("Audits", "AlreadyRevealed");
+        }
+        member.finding = Some(finding);
+        Ok(Vec::new())
     }
 
     pub(super) fn answer_audit(
@@ -99,8 +156,8 @@ impl FakeChain {
         state.audits.insert(subject, audit);
     }
 
-    /// An audit.
-    pub fn audit(&self, subject: Subject) -> Option<AuditInfo<AccountBytes>> {
+    /// An audit, whether or not the chain can be reached.
+    pub fn audit_record(&self, subject: Subject) -> Option<AuditInfo<AccountBytes>> {
         self.state().audits.get(&subject).cloned()
     }
 }

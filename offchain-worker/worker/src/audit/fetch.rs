@@ -22,10 +22,10 @@ pub struct Shown {
 }
 
 /// What may be shown at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Type of the rows.
-    pub dtype: DType,
+    /// Types that the rows may have, all of them the same.
+    pub dtypes: Vec<DType>,
     /// Numbers in a row.
     pub hidden: u32,
     /// Longest sequence of the model.
@@ -53,13 +53,14 @@ pub async fn fetch(
     peer: &[u8],
     addresses: &[String],
     what: Fetch,
-    shape: Shape,
+    shape: &Shape,
     patience: Duration,
 ) -> Result<Shown, FetchError> {
     let open = timeout(OPEN_TIMEOUT, peers.open(peer, addresses)).await;
     let mut stream = open.unwrap_or(Err(PeerError::Timeout(OPEN_TIMEOUT)))?;
     stream.send(Request::Fetch(what), None).await?;
     let mut shown = Shown::default();
+    let mut dtype = None;
     loop {
         match receive(&mut *stream, patience).await? {
             (Response::Receipt(signed), None) => {
@@ -71,6 +72,9 @@ pub async fn fetch(
                 let tokens = length.unwrap_or_default();
                 for direction in [Direction::In, Direction::Out] {
                     let rows = rows(&mut *stream, patience, direction, tokens, shape).await?;
+                    if *dtype.get_or_insert(rows.header.dtype) != rows.header.dtype {
+                        return Err(FetchError::Wrong("rows of two types"));
+                    }
                     let all = match direction {
                         Direction::In => &mut shown.input,
                         Direction::Out => &mut shown.output,
@@ -103,16 +107,15 @@ async fn rows(
     patience: Duration,
     wanted: Direction,
     tokens: u32,
-    shape: Shape,
+    shape: &Shape,
 ) -> Result<Activations, FetchError> {
-    let header = ActivationsHeader {
-        dtype: shape.dtype,
-        tokens,
-        hidden: shape.hidden,
+    let fits = |header: ActivationsHeader| {
+        let size = (header.tokens, header.hidden) == (tokens, shape.hidden);
+        size && shape.dtypes.contains(&header.dtype)
     };
     match receive(stream, patience).await? {
         (Response::Rows { direction, .. }, Some(rows))
-            if direction == wanted && rows.header == header =>
+            if direction == wanted && fits(rows.header) =>
         {
             Ok(rows)
         }

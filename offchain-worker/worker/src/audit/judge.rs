@@ -84,14 +84,23 @@ pub fn examine(
     shown: &Shown,
     replay: impl FnOnce(&[u8]) -> Result<Vec<u8>, ComputeError>,
 ) -> (Finding, Reason) {
-    let found = |verdict, reason| {
-        let (head, projection) = (Digest::default(), Digest::default());
+    match inspect(case, shown) {
+        Ok(head) => compare(case, shown, head, replay(&shown.input)),
+        Err(found) => found,
+    }
+}
+
+/// What can be judged without a replay: is it the work of the server, whole, and as it was signed? Gives the
+/// head of its receipts if it is.
+pub fn inspect(case: &Case, shown: &Shown) -> Result<Digest, (Finding, Reason)> {
+    let nothing = Digest::default();
+    let found = |verdict, head, reason| {
         let finding = Finding {
             verdict,
             head,
-            projection,
+            projection: nothing,
         };
-        (finding, reason)
+        Err((finding, reason))
     };
     let receipts: Vec<Receipt> = shown
         .receipts
@@ -99,26 +108,18 @@ pub fn examine(
         .map(|signed| signed.receipt.clone())
         .collect();
     let Some(last) = receipts.last() else {
-        return found(Verdict::Withheld, Reason::Nothing);
+        return found(Verdict::Withheld, nothing, Reason::Nothing);
     };
     for signed in &shown.receipts {
         let payload = signed.receipt.payload(&case.genesis, &case.session_key);
         let mut keys = case.hotkeys.iter();
         if !keys.any(|key| verify(key, &payload, &signed.signature)) {
-            return found(Verdict::Withheld, Reason::Unsigned(signed.receipt.start));
+            let reason = Reason::Unsigned(signed.receipt.start);
+            return found(Verdict::Withheld, nothing, reason);
         }
     }
     // From here on it is known what the server stands for.
     let head = last.digest();
-    let stands = |verdict, reason, projection| {
-        let finding = Finding {
-            verdict,
-            head,
-            projection,
-        };
-        (finding, reason)
-    };
-    let nothing = Digest::default();
     let whole = ReceiptHead {
         node: case.service.node,
         span: case.service.span,
@@ -128,40 +129,53 @@ pub fn examine(
     match check::chain(&case.service, &whole, &receipts) {
         // It signed that it computed something else than it was paid for.
         Err(error @ ChainError::Foreign { .. }) => {
-            return stands(Verdict::Fail, error.into(), nothing);
+            return found(Verdict::Fail, head, error.into());
         }
         // What is missing may be there.
-        Err(error) => return stands(Verdict::Withheld, error.into(), nothing),
+        Err(error) => return found(Verdict::Withheld, head, error.into()),
         Ok(()) => {}
     }
     if last.end < case.paid {
         let (positions, paid) = (last.end, case.paid);
         let reason = Reason::Unpaid { positions, paid };
-        return stands(Verdict::Withheld, reason, nothing);
+        return found(Verdict::Withheld, head, reason);
     }
     for (end, rows) in [(End::Entrance, &shown.input), (End::Exit, &shown.output)] {
         let checked = boundary(case, end)
             .map_err(check::RowsError::from)
             .and_then(|committed| check::boundary(committed, end, &receipts, rows));
         if let Err(error) = checked {
-            return stands(Verdict::Withheld, Reason::Rows(error), nothing);
+            return found(Verdict::Withheld, head, Reason::Rows(error));
         }
     }
-    let Ok(replayed) = replay(&shown.input) else {
-        return stands(Verdict::Inconclusive, Reason::Unplayable, nothing);
-    };
-    let projection = projection(case, &replayed);
-    let row = case.hidden as usize * width(case.dtype).unwrap_or(0);
-    match check::exact(&shown.output, &replayed, row) {
-        None => stands(Verdict::Pass, Reason::Same, projection),
-        Some(position) => {
-            let verdict = match case.exact {
-                true => Verdict::Fail,
-                false => Verdict::Inconclusive,
+    Ok(head)
+}
+
+/// What a replay says of work that was [inspected](inspect), with the head that this gave.
+pub fn compare(
+    case: &Case,
+    shown: &Shown,
+    head: Digest,
+    replayed: Result<Vec<u8>, ComputeError>,
+) -> (Finding, Reason) {
+    let (verdict, reason, projection) = match replayed {
+        Err(_) => (Verdict::Inconclusive, Reason::Unplayable, Digest::default()),
+        Ok(replayed) => {
+            let row = case.hidden as usize * width(case.dtype).unwrap_or(0);
+            let (verdict, reason) = match check::exact(&shown.output, &replayed, row) {
+                None => (Verdict::Pass, Reason::Same),
+                Some(position) if case.exact => (Verdict::Fail, Reason::Differs(position)),
+                Some(position) => (Verdict::Inconclusive, Reason::Differs(position)),
             };
-            stands(verdict, Reason::Differs(position), projection)
+            (verdict, reason, projection(case, &replayed))
         }
-    }
+    };
+    let finding = Finding {
+        verdict,
+        head,
+        projection,
+    };
+    (finding, reason)
 }
 
 fn boundary(case: &Case, end: End) -> Result<Boundary, quipu_attest::CommitError> {

@@ -1,8 +1,51 @@
 //! Running rows through blocks again.
 
-use quipu_primitives::DType;
+use super::Replayer;
+use crate::start::load_blocks;
+use async_trait::async_trait;
+use quipu_engine::Model;
+use quipu_primitives::{DType, NumericProfile, Span};
 use quipu_protocol::{activations::width, limits::MAX_STEP_TOKENS, Activations, ActivationsHeader};
 use quipu_worker_core::ports::{CacheId, Compute, ComputeError};
+use std::sync::Arc;
+
+/// Replays on blocks that it loads for each replay, and lets go of afterwards: audits are rare, and what they
+/// are about is any of the model's blocks.
+pub struct ModelReplayer {
+    model: Arc<Model>,
+    threads: usize,
+}
+
+impl ModelReplayer {
+    /// Computes on so many threads.
+    pub fn new(model: Arc<Model>, threads: usize) -> Self {
+        ModelReplayer { model, threads }
+    }
+}
+
+#[async_trait]
+impl Replayer for ModelReplayer {
+    async fn replay(
+        &self,
+        profile: NumericProfile,
+        span: Span,
+        rows: Vec<u8>,
+    ) -> Result<Vec<u8>, ComputeError> {
+        let (model, threads) = (self.model.clone(), self.threads);
+        let work = move || {
+            let hidden = model.config().hidden_size;
+            let dtype = profile.activations;
+            let row = hidden * width(dtype).unwrap_or(0);
+            let positions = rows.len().checked_div(row).unwrap_or(0) as u32;
+            let loaded = load_blocks(&model, profile.kernel, span, threads, positions.max(1));
+            let (mut compute, _) =
+                loaded.map_err(|error| ComputeError::Backend(error.to_string()))?;
+            replay(compute.as_mut(), &rows, dtype)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| ComputeError::Backend(error.to_string()))?
+    }
+}
 
 /// The sequence of a replay: a span that replays does nothing else.
 const REPLAY: CacheId = 0;

@@ -255,6 +255,15 @@ impl Chain for Lagging {
     async fn open_jobs(&self, node: u32) -> Result<Vec<u64>, ChainError> {
         self.0.open_jobs(node).await
     }
+    async fn hotkeys_of(&self, node: u32) -> Result<Vec<AccountBytes>, ChainError> {
+        self.0.hotkeys_of(node).await
+    }
+    async fn audit(
+        &self,
+        subject: quipu_primitives::audit::Subject,
+    ) -> Result<Option<quipu_primitives::views::AuditInfo<AccountBytes>>, ChainError> {
+        self.0.audit(subject).await
+    }
     async fn audits_of(
         &self,
         node: u32,

@@ -46,8 +46,16 @@ struct Store {
     limit: u64,
     /// Bytes of a row.
     row: u64,
-    /// What each session takes, or may come to take.
-    taken: Mutex<HashMap<SessionId, u64>>,
+    taken: Mutex<HashMap<SessionId, Taken>>,
+}
+
+/// What a session takes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    /// Bytes, or what it may come to.
+    bytes: u64,
+    /// No more will come.
+    is_final: bool,
 }
 
 impl EvidenceStore {
@@ -61,7 +69,10 @@ impl EvidenceStore {
             let Some(session) = name.to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            taken.insert(session, size_of(&entry.path())?);
+            let bytes = size_of(&entry.path())?;
+            // Whether more will come is not known.
+            let is_final = false;
+            taken.insert(session, Taken { bytes, is_final });
         }
         Ok(EvidenceStore(Arc::new(Store {
             folder: folder.into(),
@@ -71,7 +82,7 @@ impl EvidenceStore {
         })))
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<SessionId, u64>> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<SessionId, Taken>> {
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,7 +104,7 @@ impl EvidenceStore {
 
     /// Bytes that sessions take, or may come to take.
     pub fn used(&self) -> u64 {
-        self.taken().values().sum()
+        self.taken().values().map(|taken| taken.bytes).sum()
     }
 
     /// Sees to it that so many positions of a session will fit.
@@ -103,26 +114,29 @@ impl EvidenceStore {
         let others: u64 = taken
             .iter()
             .filter(|(other, _)| **other != session)
-            .map(|(_, bytes)| *bytes)
+            .map(|(_, taken)| taken.bytes)
             .sum();
         let free = self.0.limit.saturating_sub(others);
-        let own = taken.get(&session).copied().unwrap_or_default();
+        let own = taken.entry(session).or_default();
         // What is there already can't be refused any more.
-        if asked > free && asked > own {
+        if own.is_final || asked <= own.bytes {
+            return Ok(());
+        }
+        if asked > free {
+            if own.bytes == 0 {
+                taken.remove(&session);
+            }
             return Err(Full { asked, free });
         }
-        taken.insert(session, own.max(asked));
+        own.bytes = asked;
         Ok(())
     }
 
-    /// The session takes no more than it has: what was put by for it is free.
+    /// No more rows of the session will come: what was put by for them is free.
     pub fn finished(&self, session: SessionId) -> io::Result<()> {
-        let size = size_of(&self.folder(session))?;
-        let mut taken = self.taken();
-        match size {
-            0 => taken.remove(&session),
-            size => taken.insert(session, size),
-        };
+        let bytes = size_of(&self.folder(session))?;
+        let is_final = true;
+        self.taken().insert(session, Taken { bytes, is_final });
         Ok(())
     }
 
@@ -325,6 +339,10 @@ mod tests {
         assert_eq!(store.used(), left);
         store.admit(4, 500).unwrap();
         let store = self::store(folder.path());
+        assert_eq!(store.used(), 2 * 32 * ROW as u64);
+        // A session that is opened again after its end needs no more.
+        store.finished(1).unwrap();
+        store.admit(1, 600).unwrap();
         assert_eq!(store.used(), 2 * 32 * ROW as u64);
         // What is there can't be refused, even where less is allowed now.
         let small = EvidenceStore::open(folder.path(), 100, ROW).unwrap();

@@ -22,8 +22,8 @@ pub const MAX_JOURNALS: usize = 1024;
 /// Most bytes of a record.
 const MAX_RECORD: usize = 4096;
 const PREFIX: usize = 4 + 8;
-/// How the names of journals end that were put aside.
-const ASIDE: &str = ".aside";
+/// The folder of journals that were put aside, which is hardly ever there.
+const ASIDE: &str = "aside";
 
 /// The folder of the journals. Calls block.
 #[derive(Clone, Debug)]
@@ -108,8 +108,10 @@ impl Journals {
 
     /// Puts the journal of the session with this key aside: there is another session of its number.
     pub fn put_aside(&self, session: SessionId, key: &AccountBytes) -> io::Result<()> {
-        fs::rename(self.path(session), self.aside(session, key))?;
-        File::open(&self.folder)?.sync_all()
+        let aside = self.aside(session, key);
+        fs::create_dir_all(self.folder.join(ASIDE))?;
+        fs::rename(self.path(session), aside)?;
+        self.sync()
     }
 
     /// Takes out again what was put aside of the session with this key, in the place of what is there
@@ -117,24 +119,34 @@ impl Journals {
     pub fn take_out(&self, session: SessionId, key: &AccountBytes) -> io::Result<bool> {
         let taken = if_there(fs::rename(self.aside(session, key), self.path(session)))?;
         if taken {
-            File::open(&self.folder)?.sync_all()?;
+            self.sync()?;
         }
         Ok(taken)
     }
 
+    /// Sees to it that names survive a crash.
+    fn sync(&self) -> io::Result<()> {
+        File::open(self.folder.join(ASIDE))?.sync_all()?;
+        File::open(&self.folder)?.sync_all()
+    }
+
     fn aside(&self, session: SessionId, key: &AccountBytes) -> PathBuf {
         let key: String = key[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        self.folder.join(format!("{session}.{key}{ASIDE}"))
+        self.folder.join(ASIDE).join(format!("{session}.{key}"))
     }
 
     /// Removes a session's journal, and what was put aside under its number. Idempotent.
     pub fn remove(&self, session: SessionId) -> io::Result<()> {
         let number = format!("{session}.");
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
+        let aside = match fs::read_dir(self.folder.join(ASIDE)) {
+            Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for entry in aside {
             let name = entry.file_name();
-            let is_aside = |name: &str| name.starts_with(&number) && name.ends_with(ASIDE);
-            if name.to_str().is_some_and(is_aside) {
+            let is_its = |name: &str| name.starts_with(&number);
+            if name.to_str().is_some_and(is_its) {
                 if_there(fs::remove_file(entry.path()))?;
             }
         }

@@ -4,7 +4,7 @@
 //! auditor to check; here it is read as it was kept.
 
 use super::{server::no_chain, Server};
-use quipu_primitives::{audit::Subject, views::AuditInfo, AccountBytes, NodeId, Span};
+use quipu_primitives::{audit::Subject, AccountBytes, NodeId, Span};
 use quipu_protocol::{Fetch, Refusal, RefusalCode, SignedReceipt, VERSION};
 use quipu_worker_core::serve::Evidence;
 
@@ -58,14 +58,13 @@ impl Server {
             session: fetch.session,
             node: fetch.audited,
         };
-        let audits = chain.audits_of(fetch.audited).await.map_err(no_chain)?;
-        let is_it = |audit: &&AuditInfo<_>| audit.subject == subject && !audit.stage.is_closed();
-        let members = audits.iter().find(is_it).map(|audit| &audit.members[..]);
-        let drawn: Vec<NodeId> = members
-            .unwrap_or(&[])
-            .iter()
-            .map(|member| member.node)
-            .collect();
+        let audit = chain.audit(subject).await.map_err(no_chain)?;
+        let drawn: Vec<NodeId> = match &audit {
+            Some(audit) if !audit.stage.is_closed() => {
+                audit.members.iter().map(|member| member.node).collect()
+            }
+            _ => Vec::new(),
+        };
         if drawn.is_empty() {
             return Err(not_yours("nobody is drawn to look at this work now"));
         }

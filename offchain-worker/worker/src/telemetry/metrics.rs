@@ -36,6 +36,8 @@ pub struct Metrics {
     pub redeemed: Counter,
     /// Sessions that closed with less than was promised.
     pub unredeemed: Counter,
+    /// Findings about others' work revealed.
+    pub audits: Counter,
     /// Accusations answered.
     pub answered: Counter,
     /// Jobs answered.
@@ -87,6 +89,7 @@ impl Metrics {
                 "unredeemed",
                 "Sessions that closed with less than was promised",
             ),
+            audits: registered(registry, "audits", "Findings about others' work revealed"),
             answered: registered(
                 registry,
                 "accusations_answered",
@@ -131,7 +134,7 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     /// Names and types of all metrics, in their order. Dashboards and alerts rely on them.
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 17] = [
         "sessions gauge",
         "free_positions gauge",
         "finalized_block gauge",
@@ -142,6 +145,7 @@ mod tests {
         "vouchers counter",
         "redeemed counter",
         "unredeemed counter",
+        "audits counter",
         "accusations_answered counter",
         "jobs counter",
         "announcements counter",

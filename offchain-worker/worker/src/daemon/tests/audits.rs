@@ -139,7 +139,7 @@ async fn an_accused_server_stands_by_what_it_signed() {
     let head = client.receipts.last().unwrap().receipt.digest();
     subnet.settle(session, &[(FIRST, 40)], [7; 32]);
     let answered = || {
-        let audit = subnet.chain.audit(subject(session)).unwrap();
+        let audit = subnet.chain.audit_record(subject(session)).unwrap();
         audit.head == Some(head)
     };
     subnet.chain.accuse(subject(session), SECOND.id, 50);
@@ -166,7 +166,7 @@ async fn an_accusation_that_came_while_the_server_was_down_is_answered_after_it(
     subnet.chain.accuse(subject(session), SECOND.id, 50);
     let worker = Worker::restart(&subnet, FIRST, base).await;
     eventually(|| {
-        let audit = subnet.chain.audit(subject(session)).unwrap();
+        let audit = subnet.chain.audit_record(subject(session)).unwrap();
         audit.head == Some(head)
     })
     .await;

@@ -427,6 +427,7 @@ impl Worker {
             announcer: Arc::new(Announced(sender, announcer)),
             incoming: Box::new(NetworkStreams(incoming)),
             journals: base.path().join("sessions"),
+            auditor: None,
             evidence: (base.path().join("evidence"), setup.audit_space),
             jobs: setup.jobs.map(|runner| (runner, base.path().join("jobs"))),
             clock: clock.reader(),
