@@ -281,9 +281,11 @@ pub fn new_test_ext() -> sp_io::TestExternalities {
         .unwrap();
     let mut ext = sp_io::TestExternalities::new(storage);
     ext.execute_with(|| {
-        for name in [SAM, SUE, STAN, CARLS].into_iter().chain(OTHERS) {
+        for name in [SAM, SUE, CARLS].into_iter().chain(OTHERS) {
             node(name, 10 * MIN_BOND);
         }
+        // Too little to be drawn.
+        node(STAN, MIN_BOND - 1);
         let servers = vec![(SAM, POSITIONS), (SUE, POSITIONS), (STAN, 0)];
         SessionOf::insert(SESSION, (CARL, servers));
         run_to(1);

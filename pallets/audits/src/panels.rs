@@ -20,8 +20,9 @@ impl<T: Config> Pallet<T> {
         served: &ServedSession<T::AccountId>,
         judges: impl Iterator<Item = NodeId>,
     ) -> Vec<(NodeId, Balance)> {
-        let servers = served.servers.iter().map(|server| server.node);
-        let parties: BTreeSet<NodeId> = servers.chain(judges).collect();
+        // Who stood by and did nothing has nothing to hide, and nothing to gain.
+        let worked = served.servers.iter().filter(|server| server.positions > 0);
+        let parties: BTreeSet<NodeId> = worked.map(|server| server.node).chain(judges).collect();
         let mut owners: Vec<T::AccountId> = parties
             .iter()
             .filter_map(|node| T::Nodes::keys(*node))

@@ -156,6 +156,26 @@ fn who_owns_a_party_does_not_look() {
 }
 
 #[test]
+fn who_stood_by_and_did_nothing_may_look_and_who_worked_may_not() {
+    new_test_ext().execute_with(|| {
+        OTHERS.for_each(NodeOf::remove);
+        node(STAN, 10 * MIN_BOND);
+        drawn();
+        assert_eq!(members(of(SAM)), [STAN]);
+        assert_eq!(members(of(SUE)), [STAN]);
+    });
+    new_test_ext().execute_with(|| {
+        OTHERS.for_each(NodeOf::remove);
+        node(STAN, 10 * MIN_BOND);
+        let servers = vec![(SAM, POSITIONS), (SUE, POSITIONS), (STAN, 1)];
+        SessionOf::insert(SESSION, (CARL, servers));
+        Audits::ended(SESSION);
+        run_to(draws_at());
+        assert!(crate::Audits::<Test>::iter().next().is_none());
+    });
+}
+
+#[test]
 fn who_has_too_little_bonded_does_not_look() {
     new_test_ext().execute_with(|| {
         for other in OTHERS {
