@@ -322,8 +322,7 @@ impl Chain for SubxtChain {
     }
 
     async fn hotkeys_of(&self, node: NodeId) -> Result<Vec<AccountBytes>, ChainError> {
-        let now = self.finalized_api(api::apis().subnets_api().node(node));
-        let now = now.await?.map(|info| node_info(info.0).hotkey);
+        let now = read(|| self.node(node)).await?.map(|info| info.hotkey);
         let address = api::storage().subnets().former_hotkeys(node);
         let former = read(|| async {
             let storage = self.client.storage().at_latest().await;

@@ -4,7 +4,7 @@
 //! was open when the worker crashed expires, and its deposit comes back. Once there is an answer,
 //! it lies in that file before it is submitted: it was paid for, and is not computed again.
 
-use crate::telemetry::Metrics;
+use crate::{disk::write_whole, telemetry::Metrics};
 use codec::{DecodeAll, Encode};
 use quipu_primitives::{
     job::FinishReason,
@@ -16,8 +16,7 @@ use quipu_worker_core::{
     Classified, Signer,
 };
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -99,12 +98,7 @@ impl JobFolder {
             answer.session,
             answer.receipt_root,
         );
-        let beside = self.0.join(format!("{job}.new"));
-        let mut file = fs::File::create(&beside)?;
-        file.write_all(&kept.encode())?;
-        file.sync_all()?;
-        fs::rename(&beside, self.file(job))?;
-        fs::File::open(&self.0)?.sync_all()
+        write_whole(&self.0, &self.file(job), &kept.encode())
     }
 
     fn end(&self, job: JobId) {

@@ -9,6 +9,7 @@ pub mod compute;
 pub mod config;
 pub mod daemon;
 pub mod defence;
+mod disk;
 pub mod error;
 pub mod jobs;
 pub mod model;

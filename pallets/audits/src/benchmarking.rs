@@ -7,16 +7,13 @@ use frame_support::{
     traits::{EnsureOrigin, Get, OnIdle, OnInitialize},
     weights::Weight,
 };
-use frame_system::{pallet_prelude::BlockNumberFor, Pallet as System, RawOrigin};
+use frame_system::{Pallet as System, RawOrigin};
 use quipu_primitives::{
     audit::{Accusation, Finding, Outcome, Round, Stage, Subject, Verdict},
-    traits::{PayoutGate, Services},
+    traits::{genesis, PayoutGate, Services},
     Digest, NodeId, SessionId,
 };
-use sp_runtime::{
-    traits::{Saturating, Zero},
-    Perbill,
-};
+use sp_runtime::{traits::Saturating, Perbill};
 
 /// Sets up what benchmarks need of other pallets.
 pub trait BenchmarkHelper<AccountId> {
@@ -78,9 +75,7 @@ fn finding(verdict: Verdict) -> Finding {
 }
 
 fn commitment<T: Config>(subject: Subject, member: NodeId, verdict: Verdict) -> Digest {
-    let first_block = System::<T>::block_hash(BlockNumberFor::<T>::zero());
-    let genesis = Digest::try_from(first_block.as_ref()).expect("hashes are 32 bytes");
-    finding(verdict).commitment(&genesis, subject, member, &SALT)
+    finding(verdict).commitment(&genesis::<T>(), subject, member, &SALT)
 }
 
 fn reveal_all<T: Config>(subject: Subject, members: &[NodeId], verdict: Verdict, but: usize) {

@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     agenda::Agenda,
-    audit::{Stage, Subject},
+    audit::{Place, Subject},
     NodeId, SessionId,
 };
 
@@ -63,12 +63,9 @@ impl<T: Config> Book<T> {
     }
 
     fn enter(subject: Subject, audit: &AuditOf<T>) {
-        match audit.stage {
-            Stage::Waiting { since } => DrawQueue::<T>::insert(since, Draw::Panel(subject)),
-            Stage::Committing { until: at }
-            | Stage::Revealing { until: at }
-            | Stage::Answering { until: at }
-            | Stage::Closed { kept_until: at, .. } => Deadlines::<T>::insert(at, subject),
+        match audit.stage.place() {
+            Place::Draw(since) => DrawQueue::<T>::insert(since, Draw::Panel(subject)),
+            Place::Block(at) => Deadlines::<T>::insert(at, subject),
         }
         if !audit.stage.is_closed() {
             Self::hold(subject.session);
@@ -78,12 +75,9 @@ impl<T: Config> Book<T> {
     }
 
     fn leave(subject: Subject, audit: &AuditOf<T>) {
-        match audit.stage {
-            Stage::Waiting { since } => DrawQueue::<T>::remove(since, Draw::Panel(subject)),
-            Stage::Committing { until: at }
-            | Stage::Revealing { until: at }
-            | Stage::Answering { until: at }
-            | Stage::Closed { kept_until: at, .. } => Deadlines::<T>::remove(at, subject),
+        match audit.stage.place() {
+            Place::Draw(since) => DrawQueue::<T>::remove(since, Draw::Panel(subject)),
+            Place::Block(at) => Deadlines::<T>::remove(at, subject),
         }
         if !audit.stage.is_closed() {
             Self::release(subject.session);

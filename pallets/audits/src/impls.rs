@@ -16,20 +16,13 @@ use frame_support::{
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     audit::{Accusation, Finding, Member, Outcome, Round, Stage, Subject},
-    traits::{Bonds, Nodes, Obligations, PayoutGate, ServedSession, Services},
+    traits::{genesis, Bonds, Nodes, Obligations, PayoutGate, Served, ServedSession, Services},
     Digest, NodeId, SessionId,
 };
-use sp_runtime::traits::Zero;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn now() -> BlockNumberFor<T> {
         frame_system::Pallet::<T>::block_number()
-    }
-
-    /// The hash of the first block, by which commitments name the chain.
-    fn genesis() -> Digest {
-        let hash = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero());
-        Digest::try_from(hash.as_ref()).unwrap_or_default()
     }
 
     /// The member of the panel that this hotkey signs for.
@@ -88,7 +81,7 @@ impl<T: Config> Pallet<T> {
         let commitment = member.commitment.ok_or(Error::<T>::NotCommitted)?;
         ensure!(member.finding.is_none(), Error::<T>::AlreadyRevealed);
         ensure!(
-            commitment == finding.commitment(&Self::genesis(), subject, node, &salt),
+            commitment == finding.commitment(&genesis::<T>(), subject, node, &salt),
             Error::<T>::CommitmentMismatch
         );
         if finding.verdict.accuses() && !is_trial {
@@ -190,38 +183,52 @@ impl<T: Config> Pallet<T> {
 
     /// Draws which of a session's servers are audited, and by whom.
     pub(crate) fn draw_session(since: Epoch, session: SessionId) {
-        let seed = Self::seed_for(since);
-        let served = T::Services::served(session);
-        let mut servers = Vec::new();
-        if let (Some(seed), Some(served)) = (seed, served) {
-            let candidates = Self::candidates(&served, core::iter::empty());
-            for server in &served.servers {
-                let node = server.node;
-                let subject = Subject { session, node };
-                let worked = server.positions > 0;
-                if !worked || !draw::is_audited(&seed, subject, Rate::<T>::get()) {
-                    continue;
-                }
-                let mut audit = Audit {
-                    subnet: served.subnet,
-                    consumer: served.consumer.clone(),
-                    price: server.earned,
-                    round: Round::First,
-                    stage: Stage::Waiting { since },
-                    attempts: 0,
-                    members: Default::default(),
-                    passes: Default::default(),
-                    accusation: None,
-                    head: None,
-                };
-                if Self::draw_panel(&seed, subject, &mut audit, candidates.clone()) {
-                    Book::<T>::open(subject, audit);
-                    servers.push(node);
-                }
-            }
-        }
+        let servers = match (Self::seed_for(since), T::Services::served(session)) {
+            (Some(seed), Some(served)) => Self::draw_servers(&seed, since, session, &served),
+            _ => Vec::new(),
+        };
         Book::<T>::drawn(session);
         Self::deposit_event(Event::SessionDrawn { session, servers });
+    }
+
+    /// Begins the audits of those servers that are drawn and can be audited, and says which they are.
+    fn draw_servers(
+        seed: &Digest,
+        since: Epoch,
+        session: SessionId,
+        served: &ServedSession<T::AccountId>,
+    ) -> Vec<NodeId> {
+        let rate = Rate::<T>::get();
+        let of = |node: NodeId| Subject { session, node };
+        let mut drawn = served.servers.clone();
+        drawn.retain(|one| one.positions > 0 && draw::is_audited(seed, of(one.node), rate));
+        // Of most sessions nobody is: the nodes of the subnet are not read for them.
+        if drawn.is_empty() {
+            return Vec::new();
+        }
+        let candidates = Self::candidates(served, core::iter::empty());
+        let begin = |server: &Served| {
+            let subject = of(server.node);
+            let mut audit = Audit {
+                subnet: served.subnet,
+                consumer: served.consumer.clone(),
+                price: server.earned,
+                round: Round::First,
+                stage: Stage::Waiting { since },
+                attempts: 0,
+                members: Default::default(),
+                passes: Default::default(),
+                accusation: None,
+                head: None,
+            };
+            let begun = Self::draw_panel(seed, subject, &mut audit, candidates.clone());
+            if begun {
+                Book::<T>::open(subject, audit);
+            }
+            begun
+        };
+        drawn.retain(begin);
+        drawn.into_iter().map(|server| server.node).collect()
     }
 
     /// Draws the panel that an audit waits for.

@@ -7,7 +7,7 @@ use crate::{
 use alloc::collections::{BTreeMap, BTreeSet};
 use frame_support::{ensure, traits::Get};
 use quipu_primitives::{
-    audit::{Stage, Subject},
+    audit::{Place, Stage, Subject},
     traits::{Nodes, Services},
     NodeId, SessionId,
 };
@@ -95,12 +95,9 @@ impl<T: Config> Pallet<T> {
         audit: &Audit<T::AccountId, frame_system::pallet_prelude::BlockNumberFor<T>>,
     ) -> Result<(), TryRuntimeError> {
         let round = audit.round;
-        let queued = match audit.stage {
-            Stage::Waiting { since } => Draws::<T>::contains_key(since, Draw::Panel(subject)),
-            Stage::Committing { until: at }
-            | Stage::Revealing { until: at }
-            | Stage::Answering { until: at }
-            | Stage::Closed { kept_until: at, .. } => Deadlines::<T>::contains_key(at, subject),
+        let queued = match audit.stage.place() {
+            Place::Draw(since) => Draws::<T>::contains_key(since, Draw::Panel(subject)),
+            Place::Block(at) => Deadlines::<T>::contains_key(at, subject),
         };
         ensure!(queued, "nothing is to become of an audit");
         let members = audit.members.len() as u32;

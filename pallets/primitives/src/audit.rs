@@ -253,6 +253,49 @@ impl<BlockNumber> Stage<BlockNumber> {
     pub fn is_closed(&self) -> bool {
         matches!(self, Stage::Closed { .. })
     }
+
+    /// What it waits for: the one thing that goes on with it, if nobody does before.
+    pub fn place(self) -> Place<BlockNumber> {
+        match self {
+            Stage::Waiting { since } => Place::Draw(since),
+            Stage::Committing { until: at }
+            | Stage::Revealing { until: at }
+            | Stage::Answering { until: at }
+            | Stage::Closed { kept_until: at, .. } => Place::Block(at),
+        }
+    }
+
+    /// The same, with its blocks as `number` has them.
+    pub fn map<Other>(self, number: impl Fn(BlockNumber) -> Other) -> Stage<Other> {
+        match self {
+            Stage::Waiting { since } => Stage::Waiting { since },
+            Stage::Committing { until } => Stage::Committing {
+                until: number(until),
+            },
+            Stage::Revealing { until } => Stage::Revealing {
+                until: number(until),
+            },
+            Stage::Answering { until } => Stage::Answering {
+                until: number(until),
+            },
+            Stage::Closed {
+                outcome,
+                kept_until,
+            } => Stage::Closed {
+                outcome,
+                kept_until: number(kept_until),
+            },
+        }
+    }
+}
+
+/// What an audit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<BlockNumber> {
+    /// A draw, since this epoch.
+    Draw(u64),
+    /// A block.
+    Block(BlockNumber),
 }
 
 /// Somebody drawn to look.

@@ -10,7 +10,14 @@ use crate::{
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
-use sp_runtime::{DispatchError, DispatchResult, Perbill};
+use sp_runtime::{traits::Zero, DispatchError, DispatchResult, Perbill};
+
+/// The hash of the first block, by which whatever is signed for this chain names it.
+pub fn genesis<T: frame_system::Config>() -> Digest {
+    let first = frame_system::pallet_prelude::BlockNumberFor::<T>::zero();
+    let hash = frame_system::Pallet::<T>::block_hash(first);
+    Digest::try_from(hash.as_ref()).unwrap_or_default()
+}
 
 /// Who owns a node and who signs for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,13 +13,10 @@ use frame_support::{
 };
 use frame_system::{pallet_prelude::BlockNumberFor, Pallet as System, RawOrigin};
 use quipu_primitives::{
-    traits::{Cause, Charge, Slasher},
-    Digest, NodeId, Receipt, SessionId, SignedReceipt, Span,
+    traits::{genesis, Cause, Charge, Slasher},
+    NodeId, Receipt, SessionId, SignedReceipt, Span,
 };
-use sp_runtime::{
-    traits::{Saturating, Zero},
-    KeyTypeId,
-};
+use sp_runtime::{traits::Saturating, KeyTypeId};
 
 /// Sets up what benchmarks need of other pallets.
 pub trait BenchmarkHelper<AccountId> {
@@ -71,9 +68,7 @@ fn signed<T: Config>(offender: &Offender<T::AccountId>, output: u8) -> SignedRec
         output: [output; 32],
         previous: [0; 32],
     };
-    let first_block = System::<T>::block_hash(BlockNumberFor::<T>::zero());
-    let genesis = Digest::try_from(first_block.as_ref()).expect("hashes are 32 bytes");
-    let payload = receipt.payload(&genesis, &SESSION_KEY);
+    let payload = receipt.payload(&genesis::<T>(), &SESSION_KEY);
     let signature = sp_io::crypto::sr25519_sign(KEY, &offender.key.into(), &payload)
         .expect("the key was just made")
         .into();

@@ -16,14 +16,12 @@ use frame_support::{
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     traits::{
-        Cause, Charge, Nodes, Obligations, PendingSlashes, Services, Signers, Slashable, Slasher,
+        genesis, Cause, Charge, Nodes, Obligations, PendingSlashes, Services, Signers, Slashable,
+        Slasher,
     },
-    AccountBytes, Balance, Digest, NodeId, SignedReceipt,
+    AccountBytes, Balance, NodeId, SignedReceipt,
 };
-use sp_runtime::{
-    traits::{Saturating, Zero},
-    DispatchError, DispatchResult,
-};
+use sp_runtime::{traits::Saturating, DispatchError, DispatchResult};
 
 impl<T: Config> Pallet<T> {
     fn now() -> BlockNumberFor<T> {
@@ -63,12 +61,10 @@ impl<T: Config> Pallet<T> {
 
     /// Did this key sign the receipt for this chain, and for the session with this key?
     fn is_signed(key: &T::AccountId, signed: &SignedReceipt, session_key: &AccountBytes) -> bool {
-        let first_block = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero());
-        let genesis = Digest::try_from(first_block.as_ref()).unwrap_or_default();
         let key: [u8; 32] = key.clone().into();
         sp_io::crypto::sr25519_verify(
             &signed.signature.into(),
-            &signed.receipt.payload(&genesis, session_key),
+            &signed.receipt.payload(&genesis::<T>(), session_key),
             &key.into(),
         )
     }

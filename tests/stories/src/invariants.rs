@@ -16,7 +16,7 @@ use quipu_pallet_subnets::{
     NodeOfHotkey, NodeOfPeer, Nodes, RootNodeOf, Status, Subnets,
 };
 use quipu_primitives::{
-    audit::{Stage, Subject},
+    audit::{Place, Stage, Subject},
     node_of_account,
     traits::{Bonds, Cause},
     NodeId, ROOT_SUBNET,
@@ -326,12 +326,9 @@ fn audits_agree() {
     let mut losers = BTreeSet::new();
     for (session, node, audit) in Audits::<Runtime>::iter() {
         let subject = Subject { session, node };
-        match audit.stage {
-            Stage::Waiting { since } => waiting.insert((since, Draw::Panel(subject).encode())),
-            Stage::Committing { until: at }
-            | Stage::Revealing { until: at }
-            | Stage::Answering { until: at }
-            | Stage::Closed { kept_until: at, .. } => timed.insert((at, subject)),
+        match audit.stage.place() {
+            Place::Draw(since) => waiting.insert((since, Draw::Panel(subject).encode())),
+            Place::Block(at) => timed.insert((at, subject)),
         };
         match audit.stage {
             Stage::Closed { outcome, .. } if outcome.forfeits() => {

@@ -1,10 +1,10 @@
 //! What was found of others' work, on disk until it is revealed.
 
+use crate::disk::{if_there, write_whole};
 use codec::{DecodeAll, Encode};
 use quipu_primitives::audit::{Finding, Subject};
 use std::{
-    fs::{self, File},
-    io::{self, ErrorKind, Write},
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,13 +29,9 @@ impl Findings {
 
     /// What was found; `None` where that is nothing.
     pub fn read(&self, subject: Subject) -> io::Result<Option<Kept>> {
-        match fs::read(self.path(subject)) {
-            Ok(bytes) => Kept::decode_all(&mut &bytes[..])
-                .map(Some)
-                .map_err(io::Error::other),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let bytes = if_there(fs::read(self.path(subject)))?;
+        let decode = |bytes: Vec<u8>| Kept::decode_all(&mut &bytes[..]);
+        bytes.map(decode).transpose().map_err(io::Error::other)
     }
 
     /// Keeps what was found, unless something was before: whoever commits twice is found out. When this
@@ -45,13 +41,7 @@ impl Findings {
         if path.exists() {
             return Ok(());
         }
-        // A crash half-way leaves a name that nobody looks for.
-        let part = path.with_extension("part");
-        let mut file = File::create(&part)?;
-        file.write_all(&(finding, salt).encode())?;
-        file.sync_all()?;
-        fs::rename(&part, &path)?;
-        File::open(&self.0)?.sync_all()
+        write_whole(&self.0, &path, &(finding, salt).encode())
     }
 
     /// Removes what is about anything else and was found so long ago.
@@ -63,10 +53,7 @@ impl Findings {
             // A clock that was set back makes it no older than it is.
             let is_old = found.elapsed().is_ok_and(|since| since >= age);
             if is_old && !wanted.contains(&path) {
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+                if_there(fs::remove_file(path))?;
             }
         }
         Ok(())

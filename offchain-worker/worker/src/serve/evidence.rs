@@ -15,6 +15,7 @@
 //! Bounded: a session is admitted only where all its positions would still fit. A server that lost what it
 //! signed for could be charged with withholding it, so that nothing is dropped to make room.
 
+use crate::disk::{if_there, sync_folder};
 use quipu_primitives::{AccountBytes, SessionId};
 use quipu_worker_core::serve::Evidence;
 use std::{
@@ -170,8 +171,8 @@ impl EvidenceStore {
         file.sync_data()?;
         if is_new {
             // Names must survive a crash as well.
-            File::open(self.folder(session))?.sync_all()?;
-            File::open(&self.0.folder)?.sync_all()?;
+            sync_folder(&self.folder(session))?;
+            sync_folder(&self.0.folder)?;
         }
         Ok(())
     }
@@ -183,10 +184,8 @@ impl EvidenceStore {
         key: &AccountBytes,
         (start, end): (u32, u32),
     ) -> io::Result<Option<Evidence>> {
-        let mut file = match File::open(self.path(session, key)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(mut file) = if_there(File::open(self.path(session, key)))? else {
+            return Ok(None);
         };
         file.seek(SeekFrom::Start(2 * u64::from(start) * self.0.row))?;
         let length = (u64::from(end.saturating_sub(start)) * self.0.row) as usize;
@@ -211,10 +210,7 @@ impl EvidenceStore {
 
     /// Removes a session's rows. Idempotent.
     pub fn remove(&self, session: SessionId) -> io::Result<()> {
-        match fs::remove_dir_all(self.folder(session)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        if_there(fs::remove_dir_all(self.folder(session)))?;
         self.taken().remove(&session);
         Ok(())
     }
@@ -222,12 +218,10 @@ impl EvidenceStore {
 
 /// Bytes of the files in a folder; none where it is not there.
 fn size_of(folder: &Path) -> io::Result<u64> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
+    let entries = if_there(fs::read_dir(folder))?;
     entries
+        .into_iter()
+        .flatten()
         .map(|entry| Ok(entry?.metadata()?.len()))
         .sum::<io::Result<u64>>()
 }

@@ -7,12 +7,13 @@
 //! A crash in the middle of a write leaves a torn tail, which is cut off when the file is read
 //! again: nothing behind it was ever answered for.
 
+use crate::disk::{if_there, sync_folder};
 use codec::{DecodeAll, Encode};
 use quipu_primitives::{hash::hash_of, AccountBytes, SessionId};
 use quipu_worker_core::serve::Record;
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -79,7 +80,7 @@ impl Journals {
             .open(&path)?;
         if is_new {
             // The file's name must survive a crash as well.
-            File::open(&self.folder)?.sync_all()?;
+            sync_folder(&self.folder)?;
         }
         let (records, length) = read(&mut file)?;
         if file.metadata()?.len() > length {
@@ -99,10 +100,9 @@ impl Journals {
 
     /// What a session's journal holds, as far as it is whole; nothing where there is none.
     pub fn read(&self, session: SessionId) -> io::Result<Vec<Record>> {
-        match File::open(self.path(session)) {
-            Ok(mut file) => Ok(read(&mut file)?.0),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
+        match if_there(File::open(self.path(session)))? {
+            Some(mut file) => Ok(read(&mut file)?.0),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -118,16 +118,16 @@ impl Journals {
     /// under its number. False if there is nothing.
     pub fn take_out(&self, session: SessionId, key: &AccountBytes) -> io::Result<bool> {
         let taken = if_there(fs::rename(self.aside(session, key), self.path(session)))?;
-        if taken {
+        if taken.is_some() {
             self.sync()?;
         }
-        Ok(taken)
+        Ok(taken.is_some())
     }
 
     /// Sees to it that names survive a crash.
     fn sync(&self) -> io::Result<()> {
-        File::open(self.folder.join(ASIDE))?.sync_all()?;
-        File::open(&self.folder)?.sync_all()
+        sync_folder(&self.folder.join(ASIDE))?;
+        sync_folder(&self.folder)
     }
 
     fn aside(&self, session: SessionId, key: &AccountBytes) -> PathBuf {
@@ -138,12 +138,9 @@ impl Journals {
     /// Removes a session's journal, and what was put aside under its number. Idempotent.
     pub fn remove(&self, session: SessionId) -> io::Result<()> {
         let number = format!("{session}.");
-        let aside = match fs::read_dir(self.folder.join(ASIDE)) {
-            Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        for entry in aside {
+        let aside = if_there(fs::read_dir(self.folder.join(ASIDE)))?;
+        for entry in aside.into_iter().flatten() {
+            let entry = entry?;
             let name = entry.file_name();
             let is_its = |name: &str| name.starts_with(&number);
             if name.to_str().is_some_and(is_its) {
@@ -152,15 +149,6 @@ impl Journals {
         }
         if_there(fs::remove_file(self.path(session)))?;
         Ok(())
-    }
-}
-
-/// False where there is no such file.
-fn if_there(done: io::Result<()>) -> io::Result<bool> {
-    match done {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

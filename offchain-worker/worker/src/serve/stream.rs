@@ -16,7 +16,7 @@ use quipu_worker_core::{
     ports::{Incoming, PeerError, ServerStream},
     serve::{Effect, Evidence, Now, Record, Serving, ValidOpen},
 };
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, mem::take, sync::Arc, time::Instant};
 use tokio::{
     sync::{mpsc, Semaphore},
     task::JoinSet,
@@ -345,11 +345,14 @@ impl Conversation {
                 Effect::Store(evidence) => rows.push(evidence),
                 Effect::Keep(record) => records.push(record),
                 Effect::Reply(response, payload) => {
-                    let is_urgent = !rows.is_empty() || records.iter().any(Record::is_urgent);
-                    let kept = (std::mem::take(&mut rows), std::mem::take(&mut records));
-                    if !is_urgent {
-                        records = kept.1;
-                    } else if !self.server.keep(live, kept.0, kept.1).await {
+                    // Rows come with the receipts for them, which are urgent.
+                    let is_urgent = records.iter().any(Record::is_urgent);
+                    if is_urgent
+                        && !self
+                            .server
+                            .keep(live, take(&mut rows), take(&mut records))
+                            .await
+                    {
                         *slot = None;
                         self.server.release(session).await;
                         let message = "the server's disk failed; try another";
@@ -411,10 +414,10 @@ impl Server {
         }
     }
 
-    /// Writes rows for audits, then records to the journal, and vouchers into the book. False if the disk
-    /// failed.
+    /// Writes rows for audits, then records to the journal, among them the receipts for the rows, and vouchers
+    /// into the book. False if the disk failed.
     async fn keep(&self, live: &mut Live, rows: Vec<Evidence>, records: Vec<Record>) -> bool {
-        if rows.is_empty() && records.is_empty() {
+        if records.is_empty() {
             return true;
         }
         let Some(mut journal) = live.journal.take() else {
@@ -425,10 +428,7 @@ impl Server {
         let written = tokio::task::spawn_blocking(move || {
             // A receipt is signed once and for all: the rows behind it are there before it is.
             let stored = evidence.append(session, &key, &rows);
-            let result = stored.and_then(|()| match records.is_empty() {
-                true => Ok(()),
-                false => journal.append(&records),
-            });
+            let result = stored.and_then(|()| journal.append(&records));
             (journal, records, result)
         });
         let (journal, records, result) = match written.await {

@@ -12,7 +12,7 @@ use alloc::collections::BTreeSet;
 use frame_support::{ensure, traits::Get};
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
-    traits::{PayoutGate, Roster},
+    traits::{genesis, PayoutGate, Roster},
     voucher_payload, Balance, Digest, SessionId, SignatureBytes, SubnetId, Voucher,
 };
 use sp_runtime::{
@@ -185,7 +185,7 @@ impl<T: Config> Pallet<T> {
             .iter_mut()
             .find(|server| server.node == voucher.node)
             .ok_or(Error::<T>::NotASessionServer)?;
-        let payload = voucher_payload(&Self::genesis(), &voucher);
+        let payload = voucher_payload(&genesis::<T>(), &voucher);
         let valid = sp_io::crypto::sr25519_verify(&signature.into(), &payload, &key.into());
         ensure!(valid, Error::<T>::BadVoucherSignature);
 
@@ -211,17 +211,6 @@ impl<T: Config> Pallet<T> {
             earned,
         });
         Ok(())
-    }
-
-    /// The hash of the first block, by which vouchers name the chain.
-    pub(crate) fn genesis() -> Digest {
-        let hash = frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero());
-        let mut digest = Digest::default();
-        digest
-            .iter_mut()
-            .zip(hash.as_ref())
-            .for_each(|(to, from)| *to = *from);
-        digest
     }
 
     /// Pays a session out and says how many servers it had.
