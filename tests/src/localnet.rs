@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 use subxt::{backend::rpc::RpcClient, ext::subxt_rpcs::rpc_params};
+use tokio::process::Command;
 
 /// How long a process may take to come up.
 const START: Duration = Duration::from_secs(90);
@@ -34,6 +35,8 @@ pub struct Programs {
     pub worker: PathBuf,
     /// `quipu`.
     pub cli: PathBuf,
+    /// `quipu-cheating-worker`, where it was built: no part of what is shipped.
+    pub cheating_worker: Option<PathBuf>,
 }
 
 impl Programs {
@@ -68,6 +71,7 @@ impl Programs {
             node: program("quipu-node")?,
             worker: program("quipu-worker")?,
             cli: program("quipu")?,
+            cheating_worker: program("quipu-cheating-worker").ok(),
         })
     }
 }
@@ -177,11 +181,26 @@ impl Localnet {
         let (first, others) = VALIDATORS[..validators.clamp(1, VALIDATORS.len())]
             .split_first()
             .context("a chain has a validator")?;
-        let chain_name = if others.is_empty() {
+        let preset = if others.is_empty() {
             "dev-fast"
         } else {
             "local-fast"
         };
+        Self::start_chain(programs, folder, preset, first, others).await
+    }
+
+    /// Starts the validator of `dev-fast`, or of a chain whose specification lies at this path.
+    pub async fn start_alone(programs: Programs, folder: &Path, chain: &str) -> Result<Self> {
+        Self::start_chain(programs, folder, chain, VALIDATORS[0], &[]).await
+    }
+
+    async fn start_chain(
+        programs: Programs,
+        folder: &Path,
+        chain_name: &str,
+        first: &str,
+        others: &[&str],
+    ) -> Result<Self> {
         let (alice, url) = start_validator(&programs, folder, chain_name, first, 1, None).await?;
         let bootnode = listen_address(&url).await?;
         let later = others.iter().zip(2..).map(|(name, key)| {
@@ -258,6 +277,26 @@ pub async fn start_validator(
     Ok((process, format!("ws://127.0.0.1:{port}")))
 }
 
+/// Writes the specification of a chain to a file.
+pub async fn write_specification(
+    programs: &Programs,
+    chain: &str,
+    raw: bool,
+    file: &Path,
+) -> Result<()> {
+    let mut command = Command::new(&programs.node);
+    command.args(["build-spec", "--disable-default-bootnode", "--chain", chain]);
+    if raw {
+        command.arg("--raw");
+    }
+    let output = command.output().await?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    std::fs::write(file, output.stdout)?;
+    Ok(())
+}
+
 /// Keys and folder of a server that is to be.
 #[derive(Debug)]
 pub struct Server {
@@ -267,6 +306,10 @@ pub struct Server {
     pub base: PathBuf,
     /// Secret URI of its hotkey.
     pub hotkey: String,
+    /// What its owner bonds for it when it is registered.
+    pub bond: Balance,
+    /// What it does wrong, as `quipu-cheating-worker` calls it; nothing by default.
+    pub cheat: Option<String>,
     cold: Keypair,
     hot: Keypair,
     peer_id: Vec<u8>,
@@ -287,7 +330,19 @@ impl Server {
             name,
             base,
             hotkey,
+            bond: BOND,
+            cheat: None,
         })
+    }
+
+    /// Its program, with the options that come before all others.
+    fn program(&self, programs: &Programs) -> Result<(PathBuf, Vec<String>)> {
+        let Some(cheat) = &self.cheat else {
+            return Ok((programs.worker.clone(), Vec::new()));
+        };
+        let program = programs.cheating_worker.clone();
+        let program = program.context("quipu-cheating-worker is not built")?;
+        Ok((program, strings(&["--cheat", cheat])))
     }
 }
 
@@ -377,9 +432,14 @@ impl Localnet {
     /// Registers and bonds a server's node, and gives its hotkey what it needs for fees.
     pub async fn register_server(&self, subnet: u32, server: &Server) -> Result<u32> {
         let Server {
-            cold, hot, peer_id, ..
+            cold,
+            hot,
+            peer_id,
+            bond: amount,
+            ..
         } = server;
-        let bond = |node| Call::Bond { node, amount: BOND };
+        let amount = *amount;
+        let bond = |node| Call::Bond { node, amount };
         let call = Call::RegisterNode {
             subnet,
             hotkey: hot.public(),
@@ -393,7 +453,9 @@ impl Localnet {
         let early = early.context("the chain named no new node")?;
         // Nobody waits for finality three times. Should another block replace the one in which the
         // node got its number, then it may get another, and this bond fails.
-        let _ = self.chain.submit(cold, bond(early)).await;
+        if amount > 0 {
+            let _ = self.chain.submit(cold, bond(early)).await;
+        }
         let call = Call::Transfer {
             to: hot.public(),
             amount: 100 * QPU,
@@ -401,10 +463,17 @@ impl Localnet {
         self.chain.submit_final(cold, call).await?;
         let node = self.chain.node_of_hotkey(hot.public()).await?;
         let node = node.context("the registered node is gone")?;
-        if node.self_bond < BOND {
+        if node.self_bond < amount {
             self.chain.submit_final(cold, bond(node.id)).await?;
         }
         Ok(node.id)
+    }
+
+    /// Bonds for a server's node.
+    pub async fn bond(&self, server: &Server, node: u32, amount: Balance) -> Result<()> {
+        let call = Call::Bond { node, amount };
+        self.chain.submit(&server.cold, call).await?;
+        Ok(())
     }
 
     /// Starts the worker of a node that is registered and bonded, and waits until it listens. The
@@ -435,34 +504,17 @@ impl Localnet {
         node: u32,
         options: &[&str],
     ) -> Result<()> {
-        let Server {
-            name, base, hotkey, ..
-        } = server;
-        let mut arguments = strings(&[
-            "serve",
-            "--chain",
-            &self.url,
-            "--subnet",
-            &subnet.to_string(),
-            "--model",
-            &model.display().to_string(),
-            "--hotkey",
-            &hotkey,
-            "--listen",
-            "/ip4/127.0.0.1/tcp/0",
-            "--base-path",
-            &base.display().to_string(),
-        ]);
+        let (program, mut arguments) = server.program(&self.programs)?;
+        arguments.extend(self.node_options("serve", subnet, model, &server));
+        arguments.extend(strings(&["--listen", "/ip4/127.0.0.1/tcp/0"]));
+        let name = server.name;
         let link = self.links.get(self.workers.len());
         if let Some(link) = link {
             let external = format!("/ip4/127.0.0.1/tcp/{}", link.address().port());
             arguments.extend(strings(&["--external", &external]));
         }
         arguments.extend(strings(options));
-        for other in &self.workers {
-            arguments.extend(strings(&["--bootstrap", &other.address]));
-        }
-        let process = Process::spawn(&name, &self.programs.worker, &arguments, &self.folder)?;
+        let process = Process::spawn(&name, &program, &arguments, &self.folder)?;
         let address = process
             .wait_for("listening address", START, listening)
             .await?;
@@ -478,6 +530,42 @@ impl Localnet {
             address,
         });
         Ok(())
+    }
+
+    /// Starts an auditor, whose node is registered, and waits until it does its duty.
+    pub async fn start_auditor(
+        &self,
+        subnet: u32,
+        model: &Path,
+        server: &Server,
+    ) -> Result<Process> {
+        let (program, mut arguments) = server.program(&self.programs)?;
+        arguments.extend(self.node_options("audit", subnet, model, server));
+        let process = Process::spawn(&server.name, &program, &arguments, &self.folder)?;
+        let started = |line: &str| line.contains("auditing").then_some(());
+        process.wait_for("duty", START, started).await?;
+        Ok(process)
+    }
+
+    /// What a worker is told, whatever it does: it knows those that were started before.
+    fn node_options(&self, what: &str, subnet: u32, model: &Path, server: &Server) -> Vec<String> {
+        let mut options = strings(&[
+            what,
+            "--chain",
+            &self.url,
+            "--subnet",
+            &subnet.to_string(),
+            "--model",
+            &model.display().to_string(),
+            "--hotkey",
+            &server.hotkey,
+            "--base-path",
+            &server.base.display().to_string(),
+        ]);
+        for other in &self.workers {
+            options.extend(strings(&["--bootstrap", &other.address]));
+        }
+        options
     }
 }
 

@@ -1,16 +1,15 @@
 //! The node from outside: a chain is the same in every form of its specification, and goes on where
 //! it was.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use futures::StreamExt;
 use quipu_chain::{connect, ConnectOptions, SubxtChain};
 use quipu_tests::{
-    localnet::{start_validator, Programs},
+    localnet::{start_validator, write_specification, Programs},
     process::Process,
 };
 use quipu_worker_core::ports::Chain;
 use std::{collections::BTreeSet, path::Path, time::Duration};
-use tokio::process::Command;
 
 /// How long a node may take to end.
 const END: Duration = Duration::from_secs(30);
@@ -24,31 +23,15 @@ async fn start(folder: &Path, chain: &str) -> Result<(Process, SubxtChain)> {
     Ok((node, chain))
 }
 
-/// Writes the specification of a chain to a file.
-async fn write_specification(chain: &str, raw: bool, file: &Path) -> Result<()> {
-    let mut command = Command::new(Programs::find()?.node);
-    command.args(["build-spec", "--disable-default-bootnode", "--chain", chain]);
-    if raw {
-        command.arg("--raw");
-    }
-    let output = command.output().await?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    std::fs::write(file, output.stdout)?;
-    Ok(())
-}
-
 #[tokio::test]
 async fn every_form_of_a_specification_begins_the_same_chain() -> Result<()> {
     let folder = tempfile::tempdir()?;
+    let programs = Programs::find()?;
     let plain = folder.path().join("plain.json");
     let raw = folder.path().join("raw.json");
-    write_specification("dev-fast", false, &plain).await?;
+    write_specification(&programs, "dev-fast", false, &plain).await?;
     // From the plain form, which must read back as well.
-    write_specification(&plain.display().to_string(), true, &raw).await?;
+    write_specification(&programs, &plain.display().to_string(), true, &raw).await?;
     let forms = [
         ("name", "dev-fast".to_owned()),
         ("plain", plain.display().to_string()),

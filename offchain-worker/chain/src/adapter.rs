@@ -188,7 +188,7 @@ fn audit_info(audit: AuditInfo<AccountId32>) -> AuditInfo<AccountBytes> {
     AuditInfo {
         subject: audit.subject,
         subnet: audit.subnet,
-        consumer: audit.consumer.0,
+        victim: audit.victim.0,
         price: audit.price,
         round: audit.round,
         stage: audit.stage,
@@ -299,6 +299,7 @@ impl Chain for SubxtChain {
             receipt_root: session.receipt_root,
             settled_at: session.settled_at,
             servers: session.servers,
+            job: session.job,
         }))
     }
 

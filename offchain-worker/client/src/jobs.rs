@@ -27,18 +27,24 @@ impl JobRunner for Client {
         };
         let request = Request::new(job.subnet, Prompt::Text(prompt.into()), sampling);
         let generation = self.generate(request, |_| {}).await.map_err(job_error)?;
-        let mut answer = generation.text;
-        let cut = cut(&mut answer, MAX_ANSWER as usize);
+        let (answer, finish) = deliver(generation.text, generation.finish);
         Ok(JobAnswer {
-            answer: answer.into_bytes(),
-            finish: match generation.finish {
-                Finish::Stop if !cut => FinishReason::Stop,
-                _ => FinishReason::Length,
-            },
+            answer,
+            finish,
             session: generation.session,
             receipt_root: generation.receipt_root,
         })
     }
+}
+
+/// An answer as the chain takes it: what is too long is cut off, and ended for that reason.
+pub fn deliver(mut text: String, finish: Finish) -> (Vec<u8>, FinishReason) {
+    let cut = cut(&mut text, MAX_ANSWER as usize);
+    let finish = match finish {
+        Finish::Stop if !cut => FinishReason::Stop,
+        _ => FinishReason::Length,
+    };
+    (text.into_bytes(), finish)
 }
 
 /// Cuts a text to at most `most` bytes, at a character. Was there anything to cut?

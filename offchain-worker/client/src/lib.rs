@@ -8,7 +8,7 @@ pub mod error;
 pub mod failover;
 pub mod generate;
 pub mod history;
-mod jobs;
+pub mod jobs;
 mod link;
 pub mod options;
 pub mod payment;

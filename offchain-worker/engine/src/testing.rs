@@ -16,7 +16,10 @@ use crate::weights::dtype::Format;
 use crate::weights::names;
 
 mod blocks;
+mod changed;
 mod gguf;
+
+pub use changed::write_changed;
 
 /// Special tokens behind the 256 bytes of the tiny vocabulary.
 pub const SPECIAL_TOKENS: [&str; 4] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"];

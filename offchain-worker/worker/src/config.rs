@@ -8,7 +8,7 @@ mod device;
 mod error;
 mod size;
 
-pub use args::{Cli, Command, DigestArgs, IdArgs, LogFormat, ServeArgs};
+pub use args::{AuditArgs, Cli, Command, DigestArgs, IdArgs, LogFormat, ServeArgs};
 pub use device::Device;
 pub use error::ConfigError;
 pub use size::Size;
@@ -49,41 +49,48 @@ pub enum Blocks {
     },
 }
 
-/// A configuration that a worker can start with.
+/// A configuration that a node can do its duty as an auditor with, and on which one that serves builds.
 #[derive(Clone, Debug)]
-pub struct ValidConfig {
-    /// JSON-RPC endpoint of a node.
+pub struct NodeConfig {
+    /// JSON-RPC endpoint of a node of the chain.
     pub chain: String,
-    /// The subnet to serve.
+    /// The subnet.
     pub subnet: SubnetId,
-    /// Which blocks.
-    pub blocks: Blocks,
-    /// Where it chooses by itself: shortest time between two looks for better ones.
-    pub look_every: Duration,
     /// Folder or GGUF file of the model.
     pub model: PathBuf,
     /// Signs work and operational extrinsics.
     pub hotkey: Keypair,
+    /// Peers through which to join the swarm.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Where metrics and health are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// Folder of the peer key, the journals, what audits may ask for, and what they found.
+    pub base_path: PathBuf,
+    /// Threads that compute.
+    pub threads: usize,
+}
+
+/// A configuration that a worker can serve with.
+#[derive(Clone, Debug)]
+pub struct ValidConfig {
+    /// The node.
+    pub node: NodeConfig,
+    /// Which blocks.
+    pub blocks: Blocks,
+    /// Where it chooses by itself: shortest time between two looks for better ones.
+    pub look_every: Duration,
     /// Asked per position and block, in the smallest unit.
     pub price: Balance,
     /// Where to listen.
     pub listen: Vec<Multiaddr>,
     /// Addresses to announce, where they are not those listened on.
     pub external: Vec<Multiaddr>,
-    /// Peers through which to join the swarm.
-    pub bootstrap: Vec<Multiaddr>,
-    /// Where metrics and health are served, if anywhere.
-    pub metrics: Option<SocketAddr>,
-    /// Folder of the peer key, the journals and what audits may ask for.
-    pub base_path: PathBuf,
     /// What computes.
     pub device: Device,
     /// Positions that the cache holds, over all sessions.
     pub kv_positions: u32,
     /// Bytes on disk for what audits may ask for, over all sessions that are not paid out.
     pub audit_space: u64,
-    /// Threads that compute.
-    pub threads: usize,
     /// Give the seat back when leaving.
     pub leave_on_exit: bool,
 }
@@ -107,23 +114,13 @@ impl ServeArgs {
 
     /// Checks everything that can be checked without chain and model.
     pub fn validate(self) -> Result<ValidConfig, ConfigError> {
-        let missing = |option| ConfigError::Missing { option };
         let blocks = match (self.blocks, self.memory) {
             (Some(span), None) => Blocks::Span(span),
             (None, Some(memory)) => Blocks::Fit { memory: memory.0 },
             (Some(_), Some(_)) => return Err(ConfigError::Both("blocks", "memory")),
             (None, None) => return Err(missing("blocks START:END, or --memory SIZE,")),
         };
-        let hotkey = match (self.hotkey, self.hotkey_seed_file) {
-            (Some(uri), None) => Keypair::from_uri(&uri)?,
-            (None, Some(path)) => Keypair::from_file(&path)?,
-            (Some(_), Some(_)) => return Err(ConfigError::Both("hotkey", "hotkey-seed-file")),
-            (None, None) => return Err(missing("hotkey-seed-file PATH")),
-        };
-        let subnet = self.subnet.ok_or(missing("subnet N"))?;
-        if subnet == quipu_primitives::ROOT_SUBNET {
-            return Err(ConfigError::RootSubnet);
-        }
+        let node = self.node()?;
         let kv_positions = self.kv_positions.unwrap_or(DEFAULT_KV_POSITIONS);
         if kv_positions == 0 {
             return Err(ConfigError::NoCache);
@@ -131,11 +128,6 @@ impl ServeArgs {
         let audit_space = self.audit_space.map_or(DEFAULT_AUDIT_SPACE, |size| size.0);
         if audit_space == 0 {
             return Err(ConfigError::NoAuditSpace);
-        }
-        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = self.threads.unwrap_or_else(cores);
-        if threads == 0 {
-            return Err(ConfigError::NoThreads);
         }
         let device = self.device.unwrap_or_default();
         if device == Device::Cuda && !cfg!(feature = "cuda") {
@@ -145,40 +137,78 @@ impl ServeArgs {
         if look_every == 0 {
             return Err(ConfigError::NoPause);
         }
-        let model = self.model.ok_or(missing("model PATH"))?;
-        if !model.exists() {
-            return Err(ConfigError::NoModel(model));
-        }
         let listen = match self.listen.is_empty() {
             true => DEFAULT_LISTEN.map(String::from).to_vec(),
             false => self.listen,
         };
+        Ok(ValidConfig {
+            node,
+            blocks,
+            look_every: Duration::from_secs(look_every),
+            price: self.price.ok_or(missing("price AMOUNT"))?,
+            listen: addresses("listen", &listen)?,
+            external: addresses("external", &self.external)?,
+            device,
+            kv_positions,
+            audit_space,
+            leave_on_exit: self.leave_on_exit,
+        })
+    }
+
+    /// What a node needs whatever it does.
+    fn node(&self) -> Result<NodeConfig, ConfigError> {
+        let hotkey = match (&self.hotkey, &self.hotkey_seed_file) {
+            (Some(uri), None) => Keypair::from_uri(uri)?,
+            (None, Some(path)) => Keypair::from_file(path)?,
+            (Some(_), Some(_)) => return Err(ConfigError::Both("hotkey", "hotkey-seed-file")),
+            (None, None) => return Err(missing("hotkey-seed-file PATH")),
+        };
+        let subnet = self.subnet.ok_or(missing("subnet N"))?;
+        if subnet == quipu_primitives::ROOT_SUBNET {
+            return Err(ConfigError::RootSubnet);
+        }
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = self.threads.unwrap_or_else(cores);
+        if threads == 0 {
+            return Err(ConfigError::NoThreads);
+        }
+        let model = self.model.clone().ok_or(missing("model PATH"))?;
+        if !model.exists() {
+            return Err(ConfigError::NoModel(model));
+        }
         let bootstrap = addresses("bootstrap", &self.bootstrap)?;
         for address in &bootstrap {
             if bootstrap_peer(address).is_err() {
                 return Err(ConfigError::Bootstrap(address.clone()));
             }
         }
-        Ok(ValidConfig {
-            chain: self.chain.ok_or(missing("chain ws://HOST:PORT"))?,
+        Ok(NodeConfig {
+            chain: self.chain.clone().ok_or(missing("chain ws://HOST:PORT"))?,
             subnet,
-            blocks,
-            look_every: Duration::from_secs(look_every),
             model,
             hotkey,
-            price: self.price.ok_or(missing("price AMOUNT"))?,
-            listen: addresses("listen", &listen)?,
-            external: addresses("external", &self.external)?,
             bootstrap,
             metrics: self.metrics,
-            base_path: self.base_path.ok_or(missing("base-path DIR"))?,
-            device,
-            kv_positions,
-            audit_space,
+            base_path: self.base_path.clone().ok_or(missing("base-path DIR"))?,
             threads,
-            leave_on_exit: self.leave_on_exit,
         })
     }
+}
+
+impl AuditArgs {
+    /// Checks everything that can be checked without chain and model, after the options of the file.
+    pub fn validate(self) -> Result<NodeConfig, ConfigError> {
+        let args = ServeArgs::from(self).with_file()?;
+        let config = args.node()?;
+        match config.bootstrap.is_empty() {
+            true => Err(missing("bootstrap ADDRESS")),
+            false => Ok(config),
+        }
+    }
+}
+
+fn missing(option: &'static str) -> ConfigError {
+    ConfigError::Missing { option }
 }
 
 fn addresses(option: &'static str, texts: &[String]) -> Result<Vec<Multiaddr>, ConfigError> {
@@ -194,7 +224,7 @@ fn addresses(option: &'static str, texts: &[String]) -> Result<Vec<Multiaddr>, C
     texts.iter().map(parse).collect()
 }
 
-impl ValidConfig {
+impl NodeConfig {
     /// File of the libp2p identity.
     pub fn peer_key(&self) -> PathBuf {
         peer_key(&self.base_path)

@@ -7,7 +7,7 @@ pub use balance::{random_pause, Balancing, Pause};
 
 use crate::{
     announce::{Announcing, UnixClock},
-    audit::{Duty, Findings, Replayer},
+    audit::{Duty, Examiner, Findings},
     chain_sync::{ChainSync, ChainView},
     compute::{ComputeHandle, Rates},
     defence::Defence,
@@ -66,7 +66,7 @@ pub struct Parts {
     /// Folder of the journals.
     pub journals: PathBuf,
     /// What looks at others' work, if anything does, and the folder of what it finds.
-    pub auditor: Option<(Arc<dyn Replayer>, PathBuf)>,
+    pub auditor: Option<(Arc<dyn Examiner>, PathBuf)>,
     /// Folder of what audits may ask for, and how many bytes of that there may be.
     pub evidence: (PathBuf, u64),
     /// What runs jobs, and the folder of those under way. Without it jobs are left to others.
@@ -159,7 +159,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
         let health = Health {
             subnet: me.subnet,
             node: me.node,
-            span: me.span,
+            span: Some(me.span),
             state: state_view.clone(),
             block: view.block.clone(),
         };
@@ -204,7 +204,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
         metrics: metrics.clone(),
     };
     tasks.spawn(defence.run(quit.clone()));
-    if let Some((replayer, folder)) = parts.auditor {
+    if let Some((examiner, folder)) = parts.auditor {
         let findings = Findings::open(&folder).map_err(WorkerError::io(
             "the folder of what audits find can't be used",
         ))?;
@@ -214,7 +214,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
             signer: me.signer.clone(),
             node: me.node,
             subnet: me.subnet,
-            replayer,
+            examiner,
             findings,
             block: view.block.clone(),
             metrics: metrics.clone(),

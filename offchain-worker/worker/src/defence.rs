@@ -78,11 +78,12 @@ impl Defence {
             error!(session, %error, "the journal of an audited session can't be read");
             Vec::new()
         });
-        let Some(last) = signed.last() else {
+        // Who only answered a job with the session stands by what it settled it with.
+        let served = signed.last().map(|last| last.receipt.digest());
+        let Some(head) = served.or(record.job.and(record.receipt_root)) else {
             error!(session, "nothing is known of the work that is audited");
             return Ok(());
         };
-        let head = last.receipt.digest();
         let call = Call::AnswerAudit { subject, head };
         match self.chain.submit(&*self.signer, call).await {
             Ok(included) => {

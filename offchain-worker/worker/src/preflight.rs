@@ -34,17 +34,12 @@ pub struct Place {
     pub profile: NumericProfile,
 }
 
-/// Finds the node of the hotkey and the blocks to serve, and compares the model with the manifest.
-pub async fn find_place(
+/// Finds the node of the hotkey in the subnet.
+pub async fn find_node(
     chain: &dyn Chain,
     hotkey: AccountBytes,
-    subnet: SubnetId,
-    blocks: Blocks,
-    kv_positions: u32,
-    device: Device,
-    model: Arc<Model>,
-) -> Result<Place, WorkerError> {
-    let wanted = subnet;
+    wanted: SubnetId,
+) -> Result<(SubnetInfo<AccountBytes>, NodeInfo<AccountBytes>), WorkerError> {
     let subnet = chain
         .subnet(wanted)
         .await?
@@ -64,6 +59,37 @@ pub async fn find_place(
             wanted,
         });
     }
+    Ok((subnet, node))
+}
+
+/// Compares the model with the manifest: its shape, its tokenizer, and the weights of `span`.
+pub async fn check_model(
+    model: &Arc<Model>,
+    manifest: &Manifest,
+    span: Span,
+) -> Result<(), WorkerError> {
+    info!(%span, "checking the weights against the manifest");
+    let (model, manifest) = (model.clone(), manifest.clone());
+    let check = move || model::check(&model, &manifest, span);
+    let checked = tokio::task::spawn_blocking(check).await;
+    checked
+        .map_err(std::io::Error::other)
+        .map_err(WorkerError::io("the weights can't be checked"))??;
+    Ok(())
+}
+
+/// Finds the node of the hotkey and the blocks to serve, and compares the model with the manifest.
+pub async fn find_place(
+    chain: &dyn Chain,
+    hotkey: AccountBytes,
+    subnet: SubnetId,
+    blocks: Blocks,
+    kv_positions: u32,
+    device: Device,
+    model: Arc<Model>,
+) -> Result<Place, WorkerError> {
+    let wanted = subnet;
+    let (subnet, node) = find_node(chain, hotkey, wanted).await?;
     let profile = profile(&subnet.manifest, device).ok_or(WorkerError::NoProfile {
         subnet: wanted,
         device,
@@ -78,13 +104,7 @@ pub async fn find_place(
     };
     let error = |error| WorkerError::Span { span, error };
     span.check(subnet.manifest.config.blocks).map_err(error)?;
-    info!(node = node.id, %span, "checking the weights against the manifest");
-    let manifest = subnet.manifest.clone();
-    let check = move || model::check(&model, &manifest, span);
-    tokio::task::spawn_blocking(check)
-        .await
-        .map_err(std::io::Error::other)
-        .map_err(WorkerError::io("the weights can't be checked"))??;
+    check_model(&model, &subnet.manifest, span).await?;
     Ok(Place {
         node,
         subnet,

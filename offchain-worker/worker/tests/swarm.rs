@@ -15,7 +15,9 @@ use quipu_engine::{
 };
 use quipu_primitives::{
     audit::{Finding, Subject, Verdict},
-    Balance, DType, NodeId, NumericProfile, SessionId, Span, SubnetId,
+    job::FinishReason,
+    views::JobInfo,
+    AccountBytes, Balance, DType, NodeId, NumericProfile, SessionId, Span, SubnetId,
 };
 use quipu_protocol::{Activations, Fetch, SignedAnnouncement, VERSION};
 use quipu_testkit::{
@@ -25,7 +27,7 @@ use quipu_testkit::{
     FakeChain, TinyFiles,
 };
 use quipu_worker::{
-    audit::{self, Case, Duty, FetchError, Findings, ModelReplayer, Reason, Shape},
+    audit::{self, Case, Duty, FetchError, Findings, ModelExaminer, Reason, Shape},
     chain_sync::ChainSync,
     compute::{measure, ExactCompute},
     daemon::{run, Parts, Stop},
@@ -35,7 +37,7 @@ use quipu_worker::{
 };
 use quipu_worker_core::{
     keys::EphemeralKey,
-    ports::{Announcer, Call, Chain, PeerError, SharedChain},
+    ports::{Announcer, Call, Chain, JobAnswer, JobRunner, PeerError, SharedChain},
     serve::Identity,
     Signer,
 };
@@ -206,7 +208,11 @@ impl World {
             incoming: Box::new(NetworkStreams(self.swarm.server(&peer(node)))),
             journals: folder.path().join("sessions"),
             auditor: Some((
-                Arc::new(ModelReplayer::new(Arc::new(self.files.open()), 2)),
+                Arc::new(ModelExaminer::new(
+                    Arc::new(self.files.open()),
+                    manifest.clone(),
+                    2,
+                )),
                 folder.path().join("findings"),
             )),
             evidence: (folder.path().join("evidence"), 1 << 30),
@@ -272,14 +278,13 @@ impl World {
             session_key: record.session_key,
             hotkeys: vec![key(150 + audited as u8).public()],
             paid: server.positions,
-            dtype: self.profile.activations,
+            profile: self.profile.clone(),
             hidden: shape.hidden,
-            exact: true,
         };
         let range = usize::from(server.span.start)..usize::from(server.span.end);
         // A machine with other threads.
         let mut blocks = ExactCompute::load(&self.files.open(), range, 2, 1024).unwrap();
-        let replay = |rows: &[u8]| audit::replay(&mut blocks, rows, case.dtype);
+        let replay = |rows: &[u8]| audit::replay(&mut blocks, rows, case.dtype());
         Ok(audit::examine(&case, &shown, replay))
     }
 
@@ -289,6 +294,11 @@ impl World {
 
     /// Guesses at most so many tokens ahead.
     fn client_that_drafts(&self, draft: u32) -> Client {
+        self.client_of(consumer(), draft)
+    }
+
+    /// One who pays with this key.
+    fn client_of(&self, signer: EphemeralKey, draft: u32) -> Client {
         let ends: Arc<dyn Ends> = Arc::new(EngineEnds::load(&self.files.open()).unwrap());
         let options = ClientOptions {
             open_timeout: Duration::from_secs(5),
@@ -298,13 +308,7 @@ impl World {
             ..Default::default()
         };
         let peers = Arc::new(self.swarm.client(b"client"));
-        Client::new(
-            self.chain.clone(),
-            peers,
-            ends,
-            Arc::new(consumer()),
-            options,
-        )
+        Client::new(self.chain.clone(), peers, ends, Arc::new(signer), options)
     }
 
     async fn ask(&self, sampling: SamplingOptions) -> Result<Generation, ClientError> {
@@ -700,6 +704,71 @@ async fn a_server_that_shows_nothing_withholds_its_work() {
     assert!(begun.members[0].commitment.is_some());
 }
 
+/// Node 1, which serves the first half itself, answers a job; nobody is wrong but in what these do to the job
+/// before it is answered, and to the answer before it is handed in. Node 4 looks.
+async fn answered(
+    asked: impl Fn(&mut JobInfo<AccountBytes>),
+    handed_in: impl Fn(&mut JobAnswer),
+) -> Verdict {
+    let world = World::new().await;
+    let account = key(151).public();
+    world.chain.fund(account, 1_000_000);
+    let request = Call::RequestJob {
+        subnet: SUBNET,
+        prompt: PROMPT.into(),
+        max_tokens: 12,
+        fee: 100,
+    };
+    world.chain.apply(consumer().public(), request).unwrap();
+    let job = world.chain.open_jobs(1).await.unwrap()[0];
+    let mut info = world.chain.job(job).await.unwrap().unwrap();
+    assert_eq!(info.node, 1);
+    asked(&mut info);
+    let client = world.client_of(key(151), 8);
+    let mut answer = client.run(&info).await.unwrap();
+    handed_in(&mut answer);
+    let session = answer.session;
+    let result = Call::SubmitResult {
+        job,
+        answer: answer.answer,
+        finish: answer.finish,
+        session,
+        receipt_root: answer.receipt_root,
+    };
+    world.chain.apply(account, result).unwrap();
+    let subject = Subject { session, node: 1 };
+    world.chain.draw(subject, &[4], 1_000);
+    passes(&world, || revealed(&world, subject).is_some()).await;
+    let finding = revealed(&world, subject).unwrap();
+    // It stands by its own blocks, which are right in all of this.
+    assert_ne!(finding.head, [0; 32]);
+    finding.verdict
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_job_passes_if_it_is_what_the_model_says() {
+    assert_eq!(answered(|_| {}, |_| {}).await, Verdict::Pass);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_another_prompt_or_less_or_something_else_fails() {
+    let other = |job: &mut JobInfo<AccountBytes>| {
+        job.prompt = b"What did the keepers know?".to_vec().try_into().unwrap();
+    };
+    assert_eq!(answered(other, |_| {}).await, Verdict::Fail);
+    let less = |job: &mut JobInfo<AccountBytes>| job.max_tokens = 5;
+    assert_eq!(answered(less, |_| {}).await, Verdict::Fail);
+    let old = |answer: &mut JobAnswer| answer.answer = b"42".to_vec();
+    assert_eq!(answered(|_| {}, old).await, Verdict::Fail);
+    let reason = |answer: &mut JobAnswer| {
+        answer.finish = match answer.finish {
+            FinishReason::Stop => FinishReason::Length,
+            FinishReason::Length => FinishReason::Stop,
+        };
+    };
+    assert_eq!(answered(|_| {}, reason).await, Verdict::Fail);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auditor_that_was_killed_reveals_what_it_committed_to() {
     let world = World::new().await;
@@ -721,7 +790,11 @@ async fn an_auditor_that_was_killed_reveals_what_it_committed_to() {
         signer: Arc::new(key(98)),
         node: 5,
         subnet: SUBNET,
-        replayer: Arc::new(ModelReplayer::new(Arc::new(world.files.open()), 1)),
+        examiner: Arc::new(ModelExaminer::new(
+            Arc::new(world.files.open()),
+            world.files.manifest(),
+            1,
+        )),
         findings: Findings::open(folder.path()).unwrap(),
         block: block.clone(),
         metrics: Metrics::default(),

@@ -17,8 +17,17 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     audit::{Accusation, Finding, Member, Outcome, Round, Stage, Subject},
     traits::{genesis, Bonds, Nodes, Obligations, PayoutGate, Served, ServedSession, Services},
-    Digest, NodeId, SessionId,
+    Balance, Digest, NodeId, SessionId,
 };
+
+/// What one node did in a session.
+struct Work<AccountId> {
+    node: NodeId,
+    /// What it is paid for it.
+    price: Balance,
+    /// Who is cheated if it is wrong.
+    victim: AccountId,
+}
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn now() -> BlockNumberFor<T> {
@@ -184,15 +193,38 @@ impl<T: Config> Pallet<T> {
     /// Draws which of a session's servers are audited, and by whom.
     pub(crate) fn draw_session(since: Epoch, session: SessionId) {
         let servers = match (Self::seed_for(since), T::Services::served(session)) {
-            (Some(seed), Some(served)) => Self::draw_servers(&seed, since, session, &served),
+            (Some(seed), Some(served)) => Self::draw_works(&seed, since, session, &served),
             _ => Vec::new(),
         };
         Book::<T>::drawn(session);
         Self::deposit_event(Event::SessionDrawn { session, servers });
     }
 
-    /// Begins the audits of those servers that are drawn and can be audited, and says which they are.
-    fn draw_servers(
+    /// What there is to audit in a session: each server's work, and what whoever answered a job with it gave
+    /// for an answer.
+    fn works(served: &ServedSession<T::AccountId>) -> Vec<Work<T::AccountId>> {
+        let worked = served.servers.iter().filter(|one| one.positions > 0);
+        let work = |server: &Served| Work {
+            node: server.node,
+            price: server.earned,
+            victim: served.consumer.clone(),
+        };
+        let mut works: Vec<_> = worked.map(work).collect();
+        if let Some(answered) = &served.answered {
+            // Who served its own answer is audited for both at once.
+            let own = works.iter().position(|work| work.node == answered.node);
+            let served = own.map_or(0, |own| works.swap_remove(own).price);
+            works.push(Work {
+                node: answered.node,
+                price: served.saturating_add(answered.fee),
+                victim: answered.requester.clone(),
+            });
+        }
+        works
+    }
+
+    /// Begins the audits of those works that are drawn and can be audited, and says whose they are.
+    fn draw_works(
         seed: &Digest,
         since: Epoch,
         session: SessionId,
@@ -200,19 +232,19 @@ impl<T: Config> Pallet<T> {
     ) -> Vec<NodeId> {
         let rate = Rate::<T>::get();
         let of = |node: NodeId| Subject { session, node };
-        let mut drawn = served.servers.clone();
-        drawn.retain(|one| one.positions > 0 && draw::is_audited(seed, of(one.node), rate));
+        let mut drawn = Self::works(served);
+        drawn.retain(|work| draw::is_audited(seed, of(work.node), rate));
         // Of most sessions nobody is: the nodes of the subnet are not read for them.
         if drawn.is_empty() {
             return Vec::new();
         }
         let candidates = Self::candidates(served, core::iter::empty());
-        let begin = |server: &Served| {
-            let subject = of(server.node);
+        let begin = |work: &Work<T::AccountId>| {
+            let subject = of(work.node);
             let mut audit = Audit {
                 subnet: served.subnet,
-                consumer: served.consumer.clone(),
-                price: server.earned,
+                victim: work.victim.clone(),
+                price: work.price,
                 round: Round::First,
                 stage: Stage::Waiting { since },
                 attempts: 0,
@@ -228,7 +260,7 @@ impl<T: Config> Pallet<T> {
             begun
         };
         drawn.retain(begin);
-        drawn.into_iter().map(|server| server.node).collect()
+        drawn.into_iter().map(|work| work.node).collect()
     }
 
     /// Draws the panel that an audit waits for.
@@ -321,10 +353,8 @@ impl<T: Config> PayoutGate for Pallet<T> {
         if Rate::<T>::get().is_zero() || Holds::<T>::contains_key(session) {
             return;
         }
-        let worked = |served: ServedSession<T::AccountId>| {
-            served.servers.iter().any(|server| server.positions > 0)
-        };
-        if T::Services::served(session).is_some_and(worked) {
+        let is_work = |served: ServedSession<T::AccountId>| !Self::works(&served).is_empty();
+        if T::Services::served(session).is_some_and(is_work) {
             Book::<T>::await_draw(session, T::Epoch::get());
         }
     }
@@ -337,6 +367,13 @@ impl<T: Config> PayoutGate for Pallet<T> {
         Forfeits::<T>::drain_prefix(session)
             .map(|(node, ())| node)
             .collect()
+    }
+
+    fn is_undecided(session: SessionId) -> bool {
+        let now = T::Epoch::get();
+        let mut epochs = now.saturating_sub(DRAW_DELAY)..=now;
+        let awaits = |since| Draws::<T>::contains_key(since, Draw::Session(session));
+        Rate::<T>::get().is_zero() || epochs.any(awaits)
     }
 }
 

@@ -13,7 +13,8 @@ use frame_system::EnsureRoot;
 use quipu_primitives::{
     audit::{Finding, Subject, Verdict},
     traits::{
-        Bonds, Cause, Charge, NodeKeys, Nodes, Served, ServedSession, Service, Services, Slasher,
+        Answered, Bonds, Cause, Charge, NodeKeys, Nodes, Served, ServedSession, Service, Services,
+        Slasher,
     },
     Balance, Digest, NodeId, SessionId, SubnetId,
 };
@@ -85,6 +86,9 @@ pub type NodeOf = StorageMap<World, Twox64Concat, NodeId, (AccountId, AccountId,
 /// Consumer of each session, and its servers with the positions that they served.
 #[storage_alias]
 pub type SessionOf = StorageMap<World, Twox64Concat, SessionId, (AccountId, Vec<(NodeId, u32)>)>;
+/// Who answered a job with a session, who asked, and for what fee.
+#[storage_alias]
+pub type AnswerOf = StorageMap<World, Twox64Concat, SessionId, (NodeId, AccountId, Balance)>;
 /// Who was charged with what.
 #[storage_alias]
 pub type Charged = StorageValue<World, Vec<Charging>>;
@@ -147,6 +151,11 @@ impl Services<AccountId, u64> for World {
             subnet: SUBNET,
             consumer,
             servers: servers.into_iter().map(served).collect(),
+            answered: AnswerOf::get(session).map(|(node, requester, fee)| Answered {
+                node,
+                requester,
+                fee,
+            }),
         })
     }
 }

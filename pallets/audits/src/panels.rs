@@ -22,13 +22,19 @@ impl<T: Config> Pallet<T> {
     ) -> Vec<(NodeId, Balance)> {
         // Who stood by and did nothing has nothing to hide, and nothing to gain.
         let worked = served.servers.iter().filter(|server| server.positions > 0);
-        let parties: BTreeSet<NodeId> = worked.map(|server| server.node).chain(judges).collect();
+        let worked = worked.map(|server| server.node);
+        let answered = served.answered.iter();
+        let parties: BTreeSet<NodeId> = worked
+            .chain(answered.clone().map(|answered| answered.node))
+            .chain(judges)
+            .collect();
         let mut owners: Vec<T::AccountId> = parties
             .iter()
             .filter_map(|node| T::Nodes::keys(*node))
             .map(|keys| keys.coldkey)
             .collect();
         owners.push(served.consumer.clone());
+        owners.extend(answered.map(|answered| answered.requester.clone()));
         let least = T::Bonds::minimum_self_bond().max(1);
         let weight = |node: NodeId| {
             let keys = T::Nodes::keys(node)?;
@@ -178,7 +184,7 @@ impl<T: Config> Pallet<T> {
                 // Who let this very work pass did not look, or lied.
                 let wrong = audit.passes.iter();
                 for pass in wrong.filter(|pass| Some(pass.head) == audit.head) {
-                    Self::charge_auditor(subject, pass.node, audit.consumer.clone());
+                    Self::charge_auditor(subject, pass.node, audit.victim.clone());
                 }
             }
             Outcome::Withheld => {
@@ -215,7 +221,7 @@ impl<T: Config> Pallet<T> {
             cause,
             price: audit.price,
             reporter: reporter.map(|keys| keys.coldkey),
-            victim: Some(audit.consumer.clone()),
+            victim: Some(audit.victim.clone()),
         });
         if charged.is_err() {
             // A session has one audit of a server, and the server stays while it lasts.

@@ -1,5 +1,6 @@
 //! Stories of servers, of those who look at their work, and of those who judge both.
 
+mod answers;
 mod bad_input;
 mod draws;
 mod trials;

@@ -45,14 +45,14 @@ pub struct Pass {
 /// Most auditors that let a server pass before its audit is over: those of the first two rounds.
 pub const MAX_PASSES: u32 = 2;
 
-/// The audit of a server's work in a session.
+/// The audit of what one node did in a session.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
 pub struct Audit<AccountId, BlockNumber> {
     /// The subnet that served the session, whose nodes audit it.
     pub subnet: SubnetId,
-    /// Who paid for it.
-    pub consumer: AccountId,
-    /// What the server asked for its work.
+    /// Who is cheated if it is wrong.
+    pub victim: AccountId,
+    /// What it is paid with.
     pub price: Balance,
     /// Who looks.
     pub round: Round,

@@ -15,7 +15,7 @@ impl<T: Config> Pallet<T> {
         Some(AuditInfo {
             subject,
             subnet: audit.subnet,
-            consumer: audit.consumer,
+            victim: audit.victim,
             price: audit.price,
             round: audit.round,
             stage: audit.stage.map(UniqueSaturatedInto::unique_saturated_into),

@@ -10,7 +10,7 @@ mod views;
 #[cfg(feature = "runtime-benchmarks")]
 pub(crate) use deadlines::postpone;
 
-use crate::{Config, Duties, HoldReason, Pallet, Sessions};
+use crate::{Config, Duties, HoldReason, Jobs, Pallet, Sessions};
 use frame_support::{
     storage::with_storage_layer,
     traits::{
@@ -21,7 +21,7 @@ use frame_support::{
 };
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
-    traits::{Nodes, Obligations, Served, ServedSession, Service, Services},
+    traits::{Answered, Nodes, Obligations, Served, ServedSession, Service, Services},
     Balance, NodeId, SessionId,
 };
 use sp_runtime::{
@@ -128,10 +128,16 @@ impl<T: Config> Services<T::AccountId, BlockNumberFor<T>> for Pallet<T> {
             positions: server.positions,
             earned: server.earned(),
         };
+        let job = session.job.and_then(Jobs::<T>::get);
         Some(ServedSession {
             subnet: session.subnet,
             consumer: session.consumer,
             servers: session.servers.iter().map(served).collect(),
+            answered: job.map(|job| Answered {
+                node: job.node,
+                requester: job.requester,
+                fee: job.held,
+            }),
         })
     }
 }

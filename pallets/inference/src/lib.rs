@@ -424,6 +424,8 @@ pub mod pallet {
         SessionOlderThanJob,
         /// The session answered another job already.
         SessionAlreadyUsed,
+        /// What was done with the session was looked at, or nobody will look any more: answer with a new one.
+        AnsweredTooLate,
         /// The session has no settlement that could vouch for the answer: settle it first.
         SessionNotSettled,
         /// The receipt root is not the one that the session's settlement recorded.

@@ -114,6 +114,9 @@ pub type KeysOf = StorageMap<Book, Twox64Concat, NodeId, (SubnetId, AccountId, A
 /// Sessions that must not be paid out yet.
 #[storage_alias]
 pub type Withheld = StorageMap<Book, Twox64Concat, SessionId, ()>;
+/// Sessions that nobody will look at any more.
+#[storage_alias]
+pub type Decided = StorageMap<Book, Twox64Concat, SessionId, ()>;
 /// Those of a session's servers that get nothing.
 #[storage_alias]
 pub type Forfeited = StorageMap<Book, Twox64Concat, SessionId, Vec<NodeId>>;
@@ -173,6 +176,9 @@ impl PayoutGate for Book {
     }
     fn may_pay_out(session: SessionId) -> bool {
         !Withheld::contains_key(session)
+    }
+    fn is_undecided(session: SessionId) -> bool {
+        !Decided::contains_key(session)
     }
 }
 

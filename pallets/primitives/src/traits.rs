@@ -129,8 +129,11 @@ pub trait PayoutGate {
     fn ended(session: SessionId);
     /// May the session be paid out now? Asked again later after a no.
     fn may_pay_out(session: SessionId) -> bool;
-    /// The session is paid out now and not asked about again: these of its servers get nothing.
+    /// The session is paid out now and not asked about again: these get nothing of it, servers or whoever
+    /// answered a job with it.
     fn take_forfeits(session: SessionId) -> Vec<NodeId>;
+    /// Would what somebody does in the session's name now still be looked at, if anything is?
+    fn is_undecided(session: SessionId) -> bool;
 }
 
 impl PayoutGate for () {
@@ -140,6 +143,9 @@ impl PayoutGate for () {
     }
     fn take_forfeits(_: SessionId) -> Vec<NodeId> {
         Vec::new()
+    }
+    fn is_undecided(_: SessionId) -> bool {
+        true
     }
 }
 
@@ -264,6 +270,17 @@ pub struct Served {
     pub earned: Balance,
 }
 
+/// Who answered a job with a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered<AccountId> {
+    /// Who answered.
+    pub node: NodeId,
+    /// Who asked.
+    pub requester: AccountId,
+    /// What the answer is paid with.
+    pub fee: Balance,
+}
+
 /// A session as whoever audits it needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedSession<AccountId> {
@@ -273,6 +290,8 @@ pub struct ServedSession<AccountId> {
     pub consumer: AccountId,
     /// Its servers, stand-bys included.
     pub servers: Vec<Served>,
+    /// The job that it was for, once that is answered.
+    pub answered: Option<Answered<AccountId>>,
 }
 
 /// The sessions of inference. Owned by `inference`.

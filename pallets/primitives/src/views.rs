@@ -156,6 +156,8 @@ pub struct SessionInfo<AccountId> {
     pub settled_at: Option<u32>,
     /// Its servers, stand-bys included.
     pub servers: Vec<SessionServer>,
+    /// The job that it was for, once that is answered.
+    pub job: Option<JobId>,
 }
 
 /// The state of a job.
@@ -239,9 +241,9 @@ pub struct AuditInfo<AccountId> {
     pub subject: Subject,
     /// The subnet that served the session.
     pub subnet: SubnetId,
-    /// Who paid for it.
-    pub consumer: AccountId,
-    /// What the server asked for its work.
+    /// Who is cheated if the work is wrong.
+    pub victim: AccountId,
+    /// What it is paid with.
     pub price: Balance,
     /// Who looks.
     pub round: Round,

@@ -308,6 +308,66 @@ fn who_does_not_answer_an_accusation_withheld_its_data_and_its_job_is_not_paid()
 }
 
 #[test]
+fn a_wrong_answer_costs_who_gave_it_and_whoever_served_it_is_paid() {
+    audited_story(genesis::LOCAL_FAST, clock, |chain| {
+        const FEE: u128 = 3 * QPU;
+        let (world, eve) = (world(chain, 9), Key::new("Eve"));
+        chain.mark();
+        let events = chain.send(&eve, request(world.subnet, "Why?", FEE));
+        let (job, node) = event!(
+            events,
+            Inference(inference::Event::JobRequested { job, node, .. }) => (*job, *node)
+        );
+        let mut servers = world.servers.iter();
+        let cheat = servers.find(|server| server.node == node).expect("serves");
+        let session = chain.open(&cheat.cold, world.subnet, &world.servers, POSITIONS, 60);
+        let positions: Vec<_> = world
+            .servers
+            .iter()
+            .map(|one| (one.node, POSITIONS))
+            .collect();
+        let call = settle(chain, session, &session_key(), &positions, [7; 32]);
+        chain.send(&cheat.cold, call);
+        let info = chain.read(|| Inference::session_info(session));
+        assert_eq!(info.expect("is kept").job, None);
+        let result = submit_result(job, "Because.", session, [7; 32]);
+        chain.send(&cheat.hot, result);
+        let info = chain.read(|| Inference::session_info(session));
+        assert_eq!(info.expect("is kept").job, Some(job));
+        wait_for_draw(chain, session);
+
+        let of = |server: &Server| Subject {
+            session,
+            node: server.node,
+        };
+        let honest: Vec<_> = world
+            .servers
+            .iter()
+            .filter(|server| server.node != cheat.node)
+            .collect();
+        for server in &honest {
+            say(chain, &world, of(server), &[Verdict::Pass]);
+        }
+        let auditor = accused(chain, &world, of(cheat), cheat, Verdict::Fail);
+        say(chain, &world, of(cheat), &[Verdict::Fail; 7]);
+        assert_eq!(outcome(chain, of(cheat)), Some(Outcome::Convicted));
+        let (paid, refunded) = until(chain, paid_out);
+        assert_eq!((paid, refunded), (2 * third(POSITIONS), third(POSITIONS)));
+        let (node, taken) = until(chain, applied);
+        assert_eq!(node, cheat.node);
+        // What it was to get for its blocks and for the answer.
+        assert_eq!(taken, 300 * (third(POSITIONS) + FEE));
+        chain.assert_moved(&[
+            (&eve, small(taken / 5)),
+            (&cheat.cold, -small(taken) - 2 * gain(POSITIONS)),
+            (&honest[0].cold, gain(POSITIONS)),
+            (&honest[1].cold, gain(POSITIONS)),
+            (&auditor.cold, small(taken * 2 / 5)),
+        ]);
+    });
+}
+
+#[test]
 fn who_does_not_look_holds_a_session_up_for_a_while_and_in_the_end_nothing_is_left_of_it() {
     audited_story(genesis::LOCAL_FAST, clock, |chain| {
         let world = world(chain, 2);

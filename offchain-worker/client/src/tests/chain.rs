@@ -179,6 +179,7 @@ impl State {
             receipt_root: None,
             settled_at: None,
             servers,
+            job: None,
         };
         self.sessions.insert(id, session);
         Ok(ChainEvent::SessionOpened {

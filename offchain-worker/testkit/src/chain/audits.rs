@@ -144,7 +144,7 @@ impl FakeChain {
         let mut audit = AuditInfo {
             subject,
             subnet: session.subnet,
-            consumer: session.consumer,
+            victim: session.consumer,
             price: 0,
             round: Round::First,
             stage,

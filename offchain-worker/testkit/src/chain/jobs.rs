@@ -105,7 +105,7 @@ impl State {
         if session_id < job.first_session {
             return dispatch("Inference", "SessionOlderThanJob");
         }
-        if session.answered_job {
+        if session.info.job.is_some() {
             return dispatch("Inference", "SessionAlreadyUsed");
         }
         match session.info.receipt_root {
@@ -118,7 +118,7 @@ impl State {
         let Ok(answer) = answer.try_into() else {
             return dispatch("Inference", "AnswerTooLong");
         };
-        session.answered_job = true;
+        session.info.job = Some(id);
         job.info.status = JobStatus::Done {
             answer,
             finish,

@@ -23,7 +23,6 @@ pub(super) struct Session {
     pub(super) closes_at: u32,
     pub(super) closed_at: Option<u32>,
     pub(super) expiry_told: bool,
-    pub(super) answered_job: bool,
 }
 
 impl Session {
@@ -145,12 +144,12 @@ impl State {
                 receipt_root: None,
                 settled_at: None,
                 servers,
+                job: None,
             },
             expires_at,
             closes_at: expires_at + SETTLEMENT_WINDOW,
             closed_at: None,
             expiry_told: false,
-            answered_job: false,
         };
         self.sessions.insert(id, session);
         Ok(vec![ChainEvent::SessionOpened {

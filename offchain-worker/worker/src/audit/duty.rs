@@ -1,22 +1,19 @@
-//! The duty of a node that the chain has drawn: to look at another server's work, commit to what it finds, and
-//! reveal it.
+//! The duty of a node that the chain has drawn: to look at what another did, commit to what it finds, and reveal
+//! it.
 //!
 //! What is to be done is read from the chain's state with each block, and what was found lies on disk before it
 //! is committed to: a restarted worker goes on where it was, and never commits to two findings about one thing.
 //! One subject is looked at at a time; others wait, and their windows are long.
 
-use super::{compare, fetch, inspect, Case, FetchError, Findings, Reason, Shape};
+use super::{look::look, Examiner, Findings};
 use crate::telemetry::Metrics;
-use async_trait::async_trait;
-use quipu_attest::check::Service;
 use quipu_primitives::{
     audit::{Finding, Stage, Subject, Verdict},
     views::AuditInfo,
-    AccountBytes, Digest, NodeId, NumericProfile, Span, SubnetId,
+    AccountBytes, Digest, NodeId, SubnetId,
 };
-use quipu_protocol::{limits::STEP_TIMEOUT, Fetch, VERSION};
 use quipu_worker_core::{
-    ports::{Call, ChainError, ComputeError, SharedChain, SharedPeers},
+    ports::{Call, ChainError, SharedChain, SharedPeers},
     Signer,
 };
 use std::{sync::Arc, time::Duration};
@@ -33,19 +30,6 @@ const FORGET: Duration = Duration::from_secs(3_600);
 /// not asked any longer.
 const RESERVE: u32 = 4;
 
-/// Runs rows through blocks of the subnet's model.
-#[async_trait]
-pub trait Replayer: Send + Sync {
-    /// Runs rows of the positions from 0 on, in the type of the profile's activations, through these blocks on
-    /// the profile's kernels, and gives what comes out.
-    async fn replay(
-        &self,
-        profile: NumericProfile,
-        span: Span,
-        rows: Vec<u8>,
-    ) -> Result<Vec<u8>, ComputeError>;
-}
-
 /// A node's duty to look at others' work.
 #[derive(Clone)]
 pub struct Duty {
@@ -59,25 +43,14 @@ pub struct Duty {
     pub node: NodeId,
     /// Its subnet.
     pub subnet: SubnetId,
-    /// Runs the model.
-    pub replayer: Arc<dyn Replayer>,
+    /// Judges what is shown.
+    pub examiner: Arc<dyn Examiner>,
     /// What was found.
     pub findings: Findings,
     /// Number of the last block.
     pub block: watch::Receiver<u32>,
     /// Counts what is found.
     pub metrics: Metrics,
-}
-
-/// What kept us from looking.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    #[error(transparent)]
-    Fetch(#[from] FetchError),
-    #[error("{0} is not on record any more")]
-    Gone(&'static str),
 }
 
 type Looking = (Subject, JoinHandle<Finding>);
@@ -203,25 +176,31 @@ impl Duty {
         }
     }
 
-    /// Looks at a server's work until something is known of it, or until there is only time left to say that
-    /// it shows nothing.
+    /// Looks at what a node did until something is known of it, or until there is only time left to say that
+    /// it shows nothing, or that others don't.
     async fn look(&self, audit: AuditInfo<AccountBytes>, until: u32) -> Finding {
         let subject = audit.subject;
         let started = *self.block.borrow();
         let give_up = until.saturating_sub(until.saturating_sub(started) / RESERVE);
         loop {
-            match self.try_look(subject).await {
+            let verdict = match look(self, subject).await {
                 Ok((finding, reason)) if finding.verdict != Verdict::Withheld => {
-                    info!(?subject, verdict = ?finding.verdict, %reason, "looked at a server's work");
+                    info!(?subject, verdict = ?finding.verdict, %reason, "looked at what a node did");
                     return finding;
                 }
-                Ok((_, reason)) => warn!(?subject, %reason, "the server does not show its work"),
-                Err(error) => warn!(?subject, %error, "the server's work can't be looked at"),
-            }
+                Ok((_, reason)) => {
+                    warn!(?subject, %reason, "the server does not show its work");
+                    Verdict::Withheld
+                }
+                Err(error) => {
+                    warn!(?subject, %error, "what a node did can't be looked at");
+                    error.verdict()
+                }
+            };
             if *self.block.borrow() >= give_up {
-                info!(?subject, "the server did not show its work in time");
+                info!(?subject, ?verdict, "nothing was to be seen in time");
                 return Finding {
-                    verdict: Verdict::Withheld,
+                    verdict,
                     head: Digest::default(),
                     projection: Digest::default(),
                 };
@@ -231,78 +210,6 @@ impl Duty {
             // Whichever comes first; who counts blocks may be gone.
             let _ = tokio::time::timeout(RETRY, block.changed()).await;
         }
-    }
-
-    async fn try_look(&self, subject: Subject) -> Result<(Finding, Reason), LookError> {
-        let Subject { session, node } = subject;
-        let record = self.chain.session(session).await?;
-        let record = record.ok_or(LookError::Gone("the session"))?;
-        let mut servers = record.servers.iter();
-        let server = servers
-            .find(|server| server.node == node)
-            .ok_or(LookError::Gone("the server"))?;
-        let subnet = self.chain.subnet(record.subnet).await?;
-        let manifest = subnet.ok_or(LookError::Gone("the subnet"))?.manifest;
-        let roster = self.chain.roster(record.subnet).await?;
-        let info = roster
-            .iter()
-            .find(|info| info.id == node)
-            .ok_or(LookError::Gone("the server"))?;
-
-        let shape = Shape {
-            dtypes: manifest
-                .profiles
-                .iter()
-                .map(|profile| profile.activations)
-                .collect(),
-            hidden: manifest.config.hidden_size,
-            context: manifest.config.context_length,
-        };
-        let known = [(node, info.hotkey)];
-        let genesis = self.chain.genesis();
-        let announced = self.peers.announcements(genesis, record.subnet, &known);
-        let addresses = announced.await.into_iter().next();
-        let addresses = addresses.map_or(Vec::new(), |announcement| announcement.addresses);
-        let what = Fetch {
-            version: VERSION,
-            session,
-            node,
-            audited: node,
-        };
-        let peer = &info.peer_id;
-        let shown = fetch(&*self.peers, peer, &addresses, what, &shape, STEP_TIMEOUT).await?;
-
-        // Which of the subnet's profiles the server's seat had; one that is none of them is no promise.
-        let named = shown.receipts.first().map(|signed| signed.receipt.profile);
-        let mut profiles = manifest.profiles.iter();
-        let profile = profiles
-            .find(|profile| Some(profile.digest()) == named)
-            .or(manifest.profiles.first())
-            .cloned()
-            .ok_or(LookError::Gone("the profile"))?;
-        let case = Case {
-            genesis,
-            service: Service {
-                session,
-                node,
-                span: server.span,
-                weights_root: manifest.weights_root,
-                profile: profile.digest(),
-            },
-            session_key: record.session_key,
-            hotkeys: self.chain.hotkeys_of(node).await?,
-            paid: server.positions,
-            dtype: profile.activations,
-            hidden: manifest.config.hidden_size,
-            exact: profile.kernel.is_exact(),
-        };
-        let head = match inspect(&case, &shown) {
-            Ok(head) => head,
-            Err(found) => return Ok(found),
-        };
-        let rows = shown.input.clone();
-        let replayed = self.replayer.replay(profile, server.span, rows).await;
-        Ok(compare(&case, &shown, head, replayed))
     }
 }
 

@@ -5,21 +5,25 @@
 //! | nothing; not signed by the server; no whole chain of receipts; fewer positions than are paid for; other rows than were signed | `Withheld` |
 //! | receipts that name other weights, blocks or another profile than the server's seat | `Fail` |
 //! | rows whose replay gives other bits, on an exact profile | `Fail` |
-//! | rows whose replay gives other bits, on another profile; rows that the model can't take | `Inconclusive` |
-//! | rows whose replay gives the same | `Pass` |
+//! | on another profile, rows that are farther from their replay than honest servers are: [`tolerance`] | `Fail` |
+//! | rows that are a little too far; a pair of kernels that was not measured; rows that the model can't take | `Inconclusive` |
+//! | rows whose replay gives the same, or on a profile that isn't exact nearly the same | `Pass` |
 
-use super::Shown;
+use super::{Question, Shown, Wrong};
+use async_trait::async_trait;
 use quipu_attest::{
+    calibration::{Calibration, Pair},
     check::{self, ChainError, End, Service},
+    tolerance::{self, Judgement, Spread},
     Boundary,
 };
 use quipu_primitives::{
     audit::{Finding, Subject, Verdict},
     hash::hash_of,
     receipt::ReceiptHead,
-    AccountBytes, DType, Digest, Leaf, Receipt,
+    AccountBytes, DType, Digest, Leaf, NodeId, NumericProfile, Receipt,
 };
-use quipu_protocol::activations::width;
+use quipu_protocol::{activations::width, Activations, ActivationsHeader};
 use quipu_worker_core::{ports::ComputeError, verify};
 
 /// What the work should have been, as the chain has it.
@@ -35,16 +39,46 @@ pub struct Case {
     pub hotkeys: Vec<AccountBytes>,
     /// Positions that the server is paid for.
     pub paid: u32,
-    /// Type of the rows.
-    pub dtype: DType,
+    /// What the server was to compute with.
+    pub profile: NumericProfile,
     /// Numbers in a row.
     pub hidden: u32,
-    /// Does the profile promise the same bits?
-    pub exact: bool,
+}
+
+impl Case {
+    /// Type of the rows.
+    pub fn dtype(&self) -> DType {
+        self.profile.activations
+    }
+
+    /// Bytes of a row.
+    pub fn row(&self) -> usize {
+        self.hidden as usize * width(self.dtype()).unwrap_or(0)
+    }
+}
+
+/// Judges what servers show.
+#[async_trait]
+pub trait Examiner: Send + Sync {
+    /// What is to be said of it, and why.
+    async fn examine(&self, case: Case, shown: Shown) -> (Finding, Reason);
+    /// What is to be said of the answer to a job, the digest of the own one, and why.
+    async fn examine_answer(&self, question: Question, ended: Ended) -> (Verdict, Digest, Reason);
+}
+
+/// What the servers at both ends of a session signed, as [inspected](inspect).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The session, and who answered with it.
+    pub subject: Subject,
+    /// What went into the first blocks.
+    pub input: Activations,
+    /// What came out of the last ones.
+    pub output: Activations,
 }
 
 /// Why a verdict is what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Reason {
     /// The replay gives the same.
     #[error("the replay gives the same")]
@@ -75,6 +109,34 @@ pub enum Reason {
     /// The replay gives something else from this position on.
     #[error("the replay gives something else at position {0}")]
     Differs(u32),
+    /// Nobody measured how far honest servers of this kernel are apart.
+    #[error(
+        "the replay gives something else at position {0}, and there are no limits for such kernels"
+    )]
+    Unmeasured(u32),
+    /// So far from the replay, which is judged so.
+    #[error(
+        "the replay is {:.1e} away at half of the positions, {:.1e} at a twentieth, {:.1e} at one: {judged:?} the limits",
+        .spread.median, .spread.upper, .spread.most
+    )]
+    Off {
+        /// How far.
+        spread: Spread,
+        /// What the limits say of it.
+        judged: Judgement,
+    },
+    /// The answer follows from what the servers signed.
+    #[error("the answer follows from what the servers signed")]
+    Follows,
+    /// The answer does not.
+    #[error(transparent)]
+    Answer(#[from] Wrong),
+    /// A server, without whose work the answer can't be judged, does not show it whole.
+    #[error("node {0}, who served the answer, does not show its work whole")]
+    Others(NodeId),
+    /// What the servers show is not what the session was settled with.
+    #[error("the servers show other receipts than the session was settled with")]
+    Unsettled,
 }
 
 /// Judges what was shown. `replay` runs rows of the positions from 0 on through the server's blocks, and gives
@@ -161,11 +223,12 @@ pub fn compare(
     let (verdict, reason, projection) = match replayed {
         Err(_) => (Verdict::Inconclusive, Reason::Unplayable, Digest::default()),
         Ok(replayed) => {
-            let row = case.hidden as usize * width(case.dtype).unwrap_or(0);
-            let (verdict, reason) = match check::exact(&shown.output, &replayed, row) {
+            let (verdict, reason) = match check::exact(&shown.output, &replayed, case.row()) {
                 None => (Verdict::Pass, Reason::Same),
-                Some(position) if case.exact => (Verdict::Fail, Reason::Differs(position)),
-                Some(position) => (Verdict::Inconclusive, Reason::Differs(position)),
+                Some(position) if case.profile.kernel.is_exact() => {
+                    (Verdict::Fail, Reason::Differs(position))
+                }
+                Some(position) => tolerate(case, shown, &replayed, position),
             };
             (verdict, reason, projection(case, &replayed))
         }
@@ -178,13 +241,56 @@ pub fn compare(
     (finding, reason)
 }
 
+/// What is to be said of rows that are not the replay's, bit by bit, from this position on.
+fn tolerate(case: &Case, shown: &Shown, replayed: &[u8], position: u32) -> (Verdict, Reason) {
+    let kernel = case.profile.kernel;
+    let pair = Pair {
+        signed: kernel,
+        replayed: kernel,
+        activations: case.dtype(),
+    };
+    let Some(limits) = Calibration::committed().limits(pair) else {
+        return (Verdict::Inconclusive, Reason::Unmeasured(position));
+    };
+    let distances = || {
+        let (input, replayed) = (numbers(case, &shown.input)?, numbers(case, replayed)?);
+        // No model gives what is no number: such rows are infinitely far away.
+        let nowhere = || vec![f32::NAN; replayed.len()];
+        let signed = numbers(case, &shown.output).unwrap_or_else(nowhere);
+        tolerance::distances(&input, &signed, &replayed, case.hidden as usize)
+    };
+    let Some(distances) = distances() else {
+        return (Verdict::Inconclusive, Reason::Unplayable);
+    };
+    let spread = Spread::of(&distances);
+    let judged = limits.judge(&spread);
+    let verdict = match judged {
+        Judgement::Within => Verdict::Pass,
+        Judgement::Between => Verdict::Inconclusive,
+        Judgement::Beyond => Verdict::Fail,
+    };
+    (verdict, Reason::Off { spread, judged })
+}
+
+/// Rows as numbers. `None` for what is none.
+fn numbers(case: &Case, rows: &[u8]) -> Option<Vec<f32>> {
+    let tokens = rows.len().checked_div(case.row())?;
+    let header = ActivationsHeader {
+        dtype: case.dtype(),
+        tokens: u32::try_from(tokens).ok()?,
+        hidden: case.hidden,
+    };
+    let rows = Activations::new(header, bytes::Bytes::copy_from_slice(rows));
+    rows.ok()?.to_f32().ok()
+}
+
 fn boundary(case: &Case, end: End) -> Result<Boundary, quipu_attest::CommitError> {
     let Service { session, span, .. } = case.service;
     let block = match end {
         End::Entrance => span.start,
         End::Exit => span.end,
     };
-    Boundary::new(session, block, case.hidden, case.dtype)
+    Boundary::new(session, block, case.hidden, case.dtype())
 }
 
 /// What an auditor says of its own replay: a digest over what it would have committed to as the server. Zeros

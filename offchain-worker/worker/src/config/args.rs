@@ -23,6 +23,9 @@ pub struct Cli {
 pub enum Command {
     /// Serves a span of blocks until it is told to stop.
     Serve(Box<ServeArgs>),
+    /// Looks at others' work where the chain asks this node to, without serving blocks itself, until it is
+    /// told to stop. A node that serves does so anyway.
+    Audit(Box<AuditArgs>),
     /// Prints what a subnet's manifest says of a model: its shape and digests, as JSON.
     Digest(DigestArgs),
     /// Prints the peer id of a worker, which its node is registered with, as JSON. Makes the key if
@@ -129,6 +132,59 @@ pub struct ServeArgs {
     /// Give the seat back when leaving.
     #[arg(long)]
     pub leave_on_exit: bool,
+}
+
+/// Options of `audit`. The file of `--config` may be that of `serve`, whose other options are left aside.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AuditArgs {
+    /// TOML file with further options.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// JSON-RPC endpoint of a node, such as ws://127.0.0.1:9944.
+    #[arg(long)]
+    pub chain: Option<String>,
+    /// Subnet of the node.
+    #[arg(long)]
+    pub subnet: Option<SubnetId>,
+    /// Folder or GGUF file of the model: all of its blocks.
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Secret URI of the hotkey. For development: other users of the machine can read it.
+    #[arg(long, env = "QUIPU_HOTKEY", hide_env_values = true)]
+    pub hotkey: Option<String>,
+    /// File with the secret URI of the hotkey.
+    #[arg(long)]
+    pub hotkey_seed_file: Option<PathBuf>,
+    /// Address of a peer through which to join the swarm, ending in /p2p/ID; repeatable.
+    #[arg(long)]
+    pub bootstrap: Vec<String>,
+    /// Address at which to serve Prometheus metrics and health.
+    #[arg(long)]
+    pub metrics: Option<SocketAddr>,
+    /// Folder of the peer key, and of what was found.
+    #[arg(long)]
+    pub base_path: Option<PathBuf>,
+    /// Threads that compute. By default as many as the machine has cores.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+impl From<AuditArgs> for ServeArgs {
+    fn from(args: AuditArgs) -> Self {
+        ServeArgs {
+            config: args.config,
+            chain: args.chain,
+            subnet: args.subnet,
+            model: args.model,
+            hotkey: args.hotkey,
+            hotkey_seed_file: args.hotkey_seed_file,
+            bootstrap: args.bootstrap,
+            metrics: args.metrics,
+            base_path: args.base_path,
+            threads: args.threads,
+            ..ServeArgs::default()
+        }
+    }
 }
 
 /// TOML has no numbers beyond 64 bits; as a price that is enough.

@@ -47,11 +47,11 @@ fn a_whole_command_line_is_valid() {
     assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
     assert_eq!(config.kv_positions, DEFAULT_KV_POSITIONS);
     assert_eq!(config.audit_space, DEFAULT_AUDIT_SPACE);
-    assert!(config.threads >= 1);
+    assert!(config.node.threads >= 1);
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.look_every, Duration::from_secs(60));
     assert_eq!(config.device, Device::Cpu);
-    assert_eq!(config.peer_key(), Path::new("base/peer.key"));
+    assert_eq!(config.node.peer_key(), Path::new("base/peer.key"));
     assert!(!config.leave_on_exit);
 }
 
@@ -115,18 +115,60 @@ fn the_command_line_goes_before_the_file() {
     let path = file.path().to_str().unwrap();
     let args = [&without("--chain")[..], &["--config", path]].concat();
     let config = serve(&args).with_file().unwrap().validate().unwrap();
-    assert_eq!(config.chain, "ws://file:1");
+    assert_eq!(config.node.chain, "ws://file:1");
     // `--blocks` on the command line stands for the file's `memory` too.
     assert_eq!(config.blocks, Blocks::Span(Span { start: 0, end: 10 }));
     assert_eq!((config.price, config.kv_positions), (5, 77));
     assert_eq!(config.audit_space, 3 << 30);
-    assert_eq!(config.threads, 3);
+    assert_eq!(config.node.threads, 3);
     assert_eq!(config.look_every, Duration::from_secs(5));
     assert_eq!(config.listen.len(), 1);
     assert!(config.leave_on_exit);
     let args = [&without("--blocks")[..], &["--config", path]].concat();
     let config = serve(&args).with_file().unwrap().validate().unwrap();
     assert_eq!(config.blocks, Blocks::Fit { memory: 2 << 30 });
+}
+
+fn audit(args: &[&str]) -> Result<NodeConfig, ConfigError> {
+    let args = ["quipu-worker", "audit"].iter().chain(args);
+    match Cli::try_parse_from(args).unwrap().command {
+        Command::Audit(args) => args.validate(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_auditor_needs_a_model_and_a_way_into_the_swarm_and_nothing_to_serve() {
+    let id = "12D3KooWMywP3Tjy2ejAVHerJT1jafU9ZVvEZRBvnwS5bjBMBFGp";
+    let peer = format!("/ip4/127.0.0.1/tcp/1/p2p/{id}");
+    let whole = [
+        ["--chain", "ws://127.0.0.1:9944"],
+        ["--subnet", "1"],
+        ["--model", "."],
+        ["--hotkey", "//Alice"],
+        ["--base-path", "base"],
+        ["--bootstrap", &peer],
+    ];
+    let config = audit(&whole.concat()).unwrap();
+    assert_eq!((config.subnet, config.bootstrap.len()), (1, 1));
+    assert!(config.threads >= 1);
+    for missing in 0..whole.len() {
+        let mut rest = whole.to_vec();
+        let [option, _] = rest.remove(missing);
+        let error = audit(&rest.concat()).unwrap_err().to_string();
+        let named = error.contains(&format!("{option} "))
+            || option == "--hotkey" && error.contains("--hotkey-seed-file");
+        assert!(named, "{option}: {error}");
+    }
+    // A file of a worker that serves will do.
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!("memory = \"2GiB\"\nprice = 9\nthreads = 3\nbootstrap = [\"{peer}\"]");
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let args = [&whole[..5].concat()[..], &["--config", path]].concat();
+    assert_eq!(audit(&args).unwrap().threads, 3);
+    let zero = [&whole.concat()[..], &["--threads", "0"]].concat();
+    assert!(audit(&zero).unwrap_err().to_string().contains("--threads"));
 }
 
 #[test]

@@ -49,7 +49,15 @@ impl Server {
             }
             _ => false,
         };
-        if !near {
+        // An answer is judged by all that was done for it.
+        let answers = match session.job {
+            Some(job) => {
+                let job = chain.job(job).await.map_err(no_chain)?;
+                job.is_some_and(|job| job.node == fetch.audited)
+            }
+            None => false,
+        };
+        if !near && !answers {
             let message = "this server is no neighbour of the one that is audited";
             return Err(not_yours(message));
         }

@@ -22,8 +22,8 @@ pub struct Health {
     pub subnet: SubnetId,
     /// The node.
     pub node: NodeId,
-    /// Its blocks.
-    pub span: Span,
+    /// Its blocks; none where it audits only.
+    pub span: Option<Span>,
     /// Is it ready?
     pub state: watch::Receiver<ServerState>,
     /// Number of the last final block.
@@ -84,7 +84,7 @@ async fn tell_health(State(Shared { health, .. }): State<Shared>) -> impl IntoRe
         "state": state,
         "subnet": health.subnet,
         "node": health.node,
-        "blocks": health.span.to_string(),
+        "blocks": health.span.map(|span| span.to_string()),
         "finalized_block": block,
     });
     (status, Json(body))
@@ -118,7 +118,7 @@ mod tests {
         let health = Health {
             subnet: 1,
             node: 2,
-            span,
+            span: Some(span),
             state: watched,
             block,
         };

@@ -11,7 +11,7 @@ use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     hash::hash_of,
     job::{FinishReason, MAX_ANSWER, MAX_PROMPT},
-    traits::{Nodes, Roster, Seat},
+    traits::{Nodes, PayoutGate, Roster, Seat},
     Balance, BoundedBytes, Digest, JobId, NodeId, SessionId, SubnetId,
 };
 use sp_runtime::{
@@ -26,7 +26,7 @@ enum Answer {
     Unknown,
     /// Nobody found anything wrong.
     Sound,
-    /// A server that computed it was convicted.
+    /// Who computed it, or who gave it, was convicted.
     Wrong,
 }
 
@@ -165,6 +165,12 @@ impl<T: Config> Pallet<T> {
             Error::<T>::SessionOlderThanJob
         );
         ensure!(session.job.is_none(), Error::<T>::SessionAlreadyUsed);
+        // Nobody may wait with an answer until it is known that nobody looks at it.
+        let is_queued = session.due == session.closes_at;
+        ensure!(
+            is_queued || T::PayoutGate::is_undecided(session_id),
+            Error::<T>::AnsweredTooLate
+        );
         let settlement = session.settlement.ok_or(Error::<T>::SessionNotSettled)?;
         ensure!(
             settlement.receipt_root == receipt_root,

@@ -44,6 +44,7 @@ impl<T: Config> Pallet<T> {
             receipt_root: session.settlement.map(|settlement| settlement.receipt_root),
             settled_at: session.settlement.map(|settlement| number(settlement.at)),
             servers: servers.collect(),
+            job: session.job,
             consumer: session.consumer,
             integrator: session.integrator,
         })

@@ -3,8 +3,10 @@
 use crate::{mock::*, pallet::*, Due, Fee};
 use frame_support::{assert_noop, assert_ok, dispatch::Pays, BoundedVec};
 use quipu_primitives::{
-    job::FinishReason, traits::Obligations, views::JobStatus, Balance, BoundedBytes, Digest, JobId,
-    SessionId,
+    job::FinishReason,
+    traits::{Answered, Obligations, Services},
+    views::JobStatus,
+    Balance, BoundedBytes, Digest, JobId, SessionId,
 };
 use sp_runtime::{DispatchResult, TokenError};
 use std::collections::BTreeMap;
@@ -421,6 +423,29 @@ fn the_fee_of_an_answer_that_was_found_wrong_goes_back() {
         assert_eq!(free(coldkey(LONER)), ED);
         run_to(34);
         assert_nothing_left(&[ALICE, server_key()]);
+    });
+}
+
+#[test]
+fn no_answer_is_taken_with_a_session_that_was_looked_at() {
+    story(|| {
+        let (first, second) = (request(ALICE, SMALL, FEE), request(ALICE, SMALL, FEE));
+        let [one, other] = [own_session(), own_session()];
+        // Until its window closes nobody looks, whatever the gate says of it.
+        Decided::insert(one, ());
+        assert_ok!(submit(first, one));
+        run_to(13);
+        Decided::insert(other, ());
+        assert_noop!(submit(second, other), Error::<Test>::AnsweredTooLate);
+        Decided::remove(other);
+        assert_ok!(submit(second, other));
+        let served = Inference::served(other).unwrap();
+        let answered = Answered {
+            node: LONER,
+            requester: ALICE,
+            fee: FEE,
+        };
+        assert_eq!(served.answered, Some(answered));
     });
 }
 

@@ -146,6 +146,7 @@ pub fn session(me: &Identity, key: &EphemeralKey) -> SessionInfo<[u8; 32]> {
             server(BEFORE, Span { start: 0, end: 10 }),
             server(ME, me.span),
         ],
+        job: None,
     }
 }
 

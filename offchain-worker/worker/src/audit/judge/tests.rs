@@ -1,7 +1,7 @@
 //! What auditors say of honest servers, and of others.
 
 use super::*;
-use quipu_primitives::Span;
+use quipu_primitives::{Kernel, Span};
 use quipu_protocol::{Activations, SignedReceipt};
 use quipu_worker_core::{keys::EphemeralKey, Signer};
 
@@ -9,6 +9,15 @@ const HIDDEN: u32 = 2;
 
 fn server() -> EphemeralKey {
     EphemeralKey::from_seed(&[1; 32])
+}
+
+fn profile(kernel: Kernel) -> NumericProfile {
+    NumericProfile {
+        weights: DType::F32,
+        activations: DType::F32,
+        kv: DType::F32,
+        kernel,
+    }
 }
 
 fn case() -> Case {
@@ -24,9 +33,8 @@ fn case() -> Case {
         session_key: [4; 32],
         hotkeys: vec![[0; 32], server().public()],
         paid: 70,
-        dtype: DType::F32,
+        profile: profile(Kernel::ReproducibleV1),
         hidden: HIDDEN,
-        exact: true,
     }
 }
 
@@ -128,13 +136,57 @@ fn one_wrong_bit_fails_an_exact_profile_and_proves_nothing_of_another() {
         assert_eq!(finding.verdict, Verdict::Fail);
         assert_eq!(reason, Reason::Differs(position as u32));
         assert_eq!(finding.head, head(&shown));
-        let tolerant = Case {
-            exact: false,
+        // Of these nobody knows how far apart honest servers are.
+        let unmeasured = Case {
+            profile: profile(Kernel::Cuda),
             ..case()
         };
-        let (finding, _) = examine(&tolerant, &shown, replay);
+        let (finding, reason) = examine(&unmeasured, &shown, replay);
         assert_eq!(finding.verdict, Verdict::Inconclusive);
+        assert_eq!(reason, Reason::Unmeasured(position as u32));
     }
+}
+
+#[test]
+fn on_other_profiles_what_is_a_little_off_passes_and_what_is_far_off_fails() {
+    let case = Case {
+        profile: profile(Kernel::FlexF32),
+        ..case()
+    };
+    let limits = Calibration::committed().limits(Pair {
+        signed: Kernel::FlexF32,
+        replayed: Kernel::FlexF32,
+        activations: DType::F32,
+    });
+    let limits = limits.unwrap();
+    let input = rows(70);
+    // What the blocks add, so many times too much at so many positions.
+    let off = |by: f64, positions: std::ops::Range<usize>| {
+        let mut output = replay(&input).unwrap();
+        let values = output.chunks_mut(4).zip(input.chunks(4)).enumerate();
+        for (index, (gives, given)) in values {
+            if positions.contains(&(index / HIDDEN as usize)) {
+                let value = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+                let wrong = value(gives) + by as f32 * value(given);
+                gives.copy_from_slice(&wrong.to_le_bytes());
+            }
+        }
+        let shown = signed(&case, &server(), input.clone(), output);
+        examine(&case, &shown, replay)
+    };
+    let (finding, reason) = off(limits.pass.median / 2.0, 0..70);
+    assert_eq!(finding.verdict, Verdict::Pass, "{reason}");
+    assert!(matches!(reason, Reason::Off { .. }), "{reason}");
+    let between = (limits.pass.median + limits.fail.median) / 2.0;
+    let (finding, reason) = off(between, 0..70);
+    assert_eq!(finding.verdict, Verdict::Inconclusive, "{reason}");
+    let (finding, reason) = off(2.0 * limits.fail.median, 0..70);
+    assert_eq!(finding.verdict, Verdict::Fail, "{reason}");
+    // One position is enough, and so is what is no number.
+    let (finding, reason) = off(-1.0, 69..70);
+    assert_eq!(finding.verdict, Verdict::Fail, "{reason}");
+    let (finding, reason) = off(f64::NAN, 3..4);
+    assert_eq!(finding.verdict, Verdict::Fail, "{reason}");
 }
 
 #[test]
