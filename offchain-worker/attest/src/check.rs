@@ -30,6 +30,28 @@ pub struct Service {
     pub profile: Digest,
 }
 
+impl Service {
+    /// What an honest server's receipts say of all that went in and came out, in their order.
+    pub fn receipts(&self, input: Vec<Range>, output: Vec<Range>) -> Vec<Receipt> {
+        let mut receipts: Vec<Receipt> = Vec::new();
+        for (given, gave) in input.into_iter().zip(output) {
+            receipts.push(Receipt {
+                session: self.session,
+                node: self.node,
+                span: self.span,
+                weights_root: self.weights_root,
+                profile: self.profile,
+                start: given.start,
+                end: given.end,
+                input: given.leaf,
+                output: gave.leaf,
+                previous: receipts.last().map(Receipt::digest).unwrap_or_default(),
+            });
+        }
+        receipts
+    }
+}
+
 /// Why receipts are not a server's chain. The server's fault, where the server signed them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
@@ -152,16 +174,15 @@ pub enum RowsError {
 /// Are these the rows that the receipts commit to at one end of the span? `committed` is a boundary
 /// that nothing has crossed yet, of the session and the block at that end.
 pub fn boundary(
-    mut committed: Boundary,
+    committed: Boundary,
     end: End,
     receipts: &[Receipt],
     rows: &[u8],
 ) -> Result<(), RowsError> {
-    let mut found = committed.push(rows)?;
-    found.extend(committed.cut());
+    let found = committed.all(rows)?;
     let positions = receipts.last().map_or(0, |last| last.end);
-    if committed.position() != positions {
-        let rows = committed.position();
+    let rows = found.last().map_or(0, |last| last.end);
+    if rows != positions {
         return Err(RowsError::Count { rows, positions });
     }
     for (receipt, found) in receipts.iter().zip(found) {
@@ -230,40 +251,13 @@ mod tests {
     }
 
     fn ranges(end: End, rows: &[u8]) -> Vec<Range> {
-        let mut boundary = at(end);
-        let mut ranges = boundary.push(rows).unwrap();
-        ranges.extend(boundary.cut());
-        ranges
+        at(end).all(rows).unwrap()
     }
 
     /// What an honest server signs about these rows.
     fn signed(input: &[u8], output: &[u8]) -> (ReceiptHead, Vec<Receipt>) {
-        let Service {
-            session,
-            node,
-            span,
-            weights_root,
-            profile,
-        } = service();
-        let mut receipts: Vec<Receipt> = Vec::new();
-        let ends = ranges(End::Entrance, input)
-            .into_iter()
-            .zip(ranges(End::Exit, output));
-        for (given, gave) in ends {
-            let previous = receipts.last().map(Receipt::digest).unwrap_or_default();
-            receipts.push(Receipt {
-                session,
-                node,
-                span,
-                weights_root,
-                profile,
-                start: given.start,
-                end: given.end,
-                input: given.leaf,
-                output: gave.leaf,
-                previous,
-            });
-        }
+        let given = ranges(End::Entrance, input);
+        let receipts = service().receipts(given, ranges(End::Exit, output));
         (head_of(&receipts), receipts)
     }
 

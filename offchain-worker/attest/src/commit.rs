@@ -97,6 +97,14 @@ impl Boundary {
         Ok(complete)
     }
 
+    /// Takes the rows of all positions that are still to come, and gives their ranges: the last of them ends with
+    /// the rows.
+    pub fn all(mut self, rows: &[u8]) -> Result<Vec<Range>, CommitError> {
+        let mut ranges = self.push(rows)?;
+        ranges.extend(self.cut());
+        Ok(ranges)
+    }
+
     /// Ends the range that is open, if any position is in it: the last of a session.
     pub fn cut(&mut self) -> Option<Range> {
         if self.next == self.start {
@@ -193,9 +201,7 @@ mod tests {
         fn leaves_do_not_depend_on_the_steps(steps in proptest::collection::vec(1usize..70, 1..8)) {
             let total: usize = steps.iter().sum();
             let bytes = rows(total);
-            let mut whole = boundary(3, 7);
-            let mut expected = whole.push(&bytes).unwrap();
-            expected.extend(whole.cut());
+            let expected = boundary(3, 7).all(&bytes).unwrap();
             let mut stepped = boundary(3, 7);
             let mut got = Vec::new();
             let mut at = 0;

@@ -155,7 +155,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
     let (state, state_view) = watch::channel(ServerState::Joining);
     let quit = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    if let Some((listener, registry)) = parts.endpoint {
+    if let Some(endpoint) = parts.endpoint {
         let health = Health {
             subnet: me.subnet,
             node: me.node,
@@ -163,13 +163,7 @@ pub async fn run(parts: Parts, stop: Stop) -> Result<Ended, WorkerError> {
             state: state_view.clone(),
             block: view.block.clone(),
         };
-        let quit = quit.clone();
-        tasks.spawn(async move {
-            let served = telemetry::serve(listener, Arc::new(registry), health, quit).await;
-            if let Err(error) = served {
-                warn!(%error, "metrics are not served any more");
-            }
-        });
+        tasks.spawn(telemetry::attend(endpoint, health, quit.clone()));
     }
     let announcing = Announcing {
         announcer: parts.announcer,

@@ -3,7 +3,7 @@
 mod http;
 mod metrics;
 
-pub use http::{bind, serve, Health};
+pub use http::{attend, bind, serve, Health};
 pub use metrics::Metrics;
 
 use crate::config::LogFormat;

@@ -3,15 +3,12 @@
 
 use crate::Blocks;
 use anyhow::{Context, Result};
-use quipu_attest::{
-    check::{End, Service},
-    Boundary,
-};
+use quipu_attest::check::{End, Service};
 use quipu_client::{jobs::deliver, Ends, EngineEnds, Finish, Prompt};
 use quipu_engine::{Model, Sampling};
 use quipu_primitives::{audit::Finding, Digest, Kernel, NumericProfile, Receipt, Span};
 use quipu_protocol::{Activations, SignedReceipt};
-use quipu_worker::audit::{check_answer, examine, Case, Question, Reason, Shown, Wrong};
+use quipu_worker::audit::{check_answer, examine, replay, Case, Question, Reason, Shown, Wrong};
 use quipu_worker_core::{
     keys::EphemeralKey,
     ports::{BatchStep, Compute, ComputeError},
@@ -214,45 +211,15 @@ impl Trial {
 
     /// What the middle server shows that took and gave these rows, and signed for them.
     pub fn shown(&self, case: &Case, input: &Activations, output: &Activations) -> Result<Shown> {
-        let Service {
-            session,
-            node,
-            span,
-            weights_root,
-            profile,
-        } = case.service;
-        let ranges = |end: End, rows: &Activations| {
-            let block = match end {
-                End::Entrance => span.start,
-                End::Exit => span.end,
-            };
-            let mut committed = Boundary::new(session, block, case.hidden, case.dtype())?;
-            let mut ranges = committed.push(&rows.bytes)?;
-            ranges.extend(committed.cut());
-            Ok::<_, anyhow::Error>(ranges)
+        let given = case.boundary(End::Entrance)?.all(&input.bytes)?;
+        let gave = case.boundary(End::Exit)?.all(&output.bytes)?;
+        let sign = |receipt: Receipt| SignedReceipt {
+            signature: self.server.sign(&receipt.payload(&GENESIS, &SESSION_KEY)),
+            receipt,
         };
-        let given = ranges(End::Entrance, input)?;
-        let gave = ranges(End::Exit, output)?;
-        let mut receipts: Vec<SignedReceipt> = Vec::new();
-        for (given, gave) in given.into_iter().zip(gave) {
-            let previous = receipts.last().map(|signed| signed.receipt.digest());
-            let receipt = Receipt {
-                session,
-                node,
-                span,
-                weights_root,
-                profile,
-                start: given.start,
-                end: given.end,
-                input: given.leaf,
-                output: gave.leaf,
-                previous: previous.unwrap_or_default(),
-            };
-            let signature = self.server.sign(&receipt.payload(&GENESIS, &SESSION_KEY));
-            receipts.push(SignedReceipt { receipt, signature });
-        }
+        let receipts = case.service.receipts(given, gave).into_iter();
         Ok(Shown {
-            receipts,
+            receipts: receipts.map(sign).collect(),
             input: input.bytes.to_vec(),
             output: output.bytes.to_vec(),
         })
@@ -292,6 +259,18 @@ pub fn through(chain: &mut Chain, mut steps: Vec<BatchStep>) -> Result<BTreeMap<
         .into_iter()
         .map(|step| (step.id, step.input))
         .collect())
+}
+
+/// A whole sequence through one span, as an auditor replays it.
+pub fn replayed(compute: &mut dyn Compute, input: &Activations) -> Result<Activations> {
+    let rows = replay(compute, &input.bytes, input.header.dtype)?;
+    Ok(Activations::new(input.header, rows.into())?)
+}
+
+/// A whole sequence through all spans.
+pub fn whole(chain: &mut Chain, rows: Activations) -> Result<Activations> {
+    let mut spans = chain.iter_mut();
+    spans.try_fold(rows, |rows, span| replayed(span.as_mut(), &rows))
 }
 
 /// A whole sequence through one span, in steps of so many rows: first, then each further.

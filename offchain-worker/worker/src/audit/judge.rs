@@ -15,7 +15,7 @@ use quipu_attest::{
     calibration::{Calibration, Pair},
     check::{self, ChainError, End, Service},
     tolerance::{self, Judgement, Spread},
-    Boundary,
+    Boundary, CommitError,
 };
 use quipu_primitives::{
     audit::{Finding, Subject, Verdict},
@@ -54,6 +54,27 @@ impl Case {
     /// Bytes of a row.
     pub fn row(&self) -> usize {
         self.hidden as usize * width(self.dtype()).unwrap_or(0)
+    }
+
+    /// Bytes as rows, where they are whole ones.
+    pub fn rows(&self, bytes: Vec<u8>) -> Option<Activations> {
+        let tokens = bytes.len().checked_div(self.row())?;
+        let header = ActivationsHeader {
+            dtype: self.dtype(),
+            tokens: u32::try_from(tokens).ok()?,
+            hidden: self.hidden,
+        };
+        Activations::new(header, bytes.into()).ok()
+    }
+
+    /// One end of the server's span, which nothing has crossed yet.
+    pub fn boundary(&self, end: End) -> Result<Boundary, CommitError> {
+        let Service { session, span, .. } = self.service;
+        let block = match end {
+            End::Entrance => span.start,
+            End::Exit => span.end,
+        };
+        Boundary::new(session, block, self.hidden, self.dtype())
     }
 }
 
@@ -203,7 +224,8 @@ pub fn inspect(case: &Case, shown: &Shown) -> Result<Digest, (Finding, Reason)> 
         return found(Verdict::Withheld, head, reason);
     }
     for (end, rows) in [(End::Entrance, &shown.input), (End::Exit, &shown.output)] {
-        let checked = boundary(case, end)
+        let checked = case
+            .boundary(end)
             .map_err(check::RowsError::from)
             .and_then(|committed| check::boundary(committed, end, &receipts, rows));
         if let Err(error) = checked {
@@ -274,39 +296,18 @@ fn tolerate(case: &Case, shown: &Shown, replayed: &[u8], position: u32) -> (Verd
 
 /// Rows as numbers. `None` for what is none.
 fn numbers(case: &Case, rows: &[u8]) -> Option<Vec<f32>> {
-    let tokens = rows.len().checked_div(case.row())?;
-    let header = ActivationsHeader {
-        dtype: case.dtype(),
-        tokens: u32::try_from(tokens).ok()?,
-        hidden: case.hidden,
-    };
-    let rows = Activations::new(header, bytes::Bytes::copy_from_slice(rows));
-    rows.ok()?.to_f32().ok()
-}
-
-fn boundary(case: &Case, end: End) -> Result<Boundary, quipu_attest::CommitError> {
-    let Service { session, span, .. } = case.service;
-    let block = match end {
-        End::Entrance => span.start,
-        End::Exit => span.end,
-    };
-    Boundary::new(session, block, case.hidden, case.dtype())
+    case.rows(rows.to_vec())?.to_f32().ok()
 }
 
 /// What an auditor says of its own replay: a digest over what it would have committed to as the server. Zeros
 /// where that can't be committed to.
 pub fn projection(case: &Case, replayed: &[u8]) -> Digest {
     let Service { session, node, .. } = case.service;
-    let leaves = boundary(case, End::Exit).and_then(|mut committed| {
-        let mut ranges = committed.push(replayed)?;
-        ranges.extend(committed.cut());
-        Ok(ranges
-            .into_iter()
-            .map(|range| range.leaf)
-            .collect::<Vec<Leaf>>())
-    });
+    let committed = case.boundary(End::Exit);
+    let ranges = committed.and_then(|committed| committed.all(replayed));
     let subject = Subject { session, node };
-    leaves.map_or(Digest::default(), |leaves| {
+    ranges.map_or(Digest::default(), |ranges| {
+        let leaves: Vec<Leaf> = ranges.into_iter().map(|range| range.leaf).collect();
         hash_of(b"quipu/audit-projection/1", &(subject, leaves))
     })
 }

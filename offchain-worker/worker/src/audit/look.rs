@@ -8,7 +8,7 @@ use quipu_primitives::{
     views::{NodeInfo, SessionInfo, SessionServer},
     AccountBytes, Digest, Manifest, NodeId,
 };
-use quipu_protocol::{limits::STEP_TIMEOUT, Activations, ActivationsHeader, Fetch, VERSION};
+use quipu_protocol::{limits::STEP_TIMEOUT, Fetch, VERSION};
 use quipu_worker_core::ports::ChainError;
 
 /// What kept us from looking.
@@ -62,16 +62,21 @@ pub(super) async fn look(duty: &Duty, subject: Subject) -> Result<(Finding, Reas
     };
     let question = record.question().await?;
     let served = match record.server(subject.node) {
-        Some(server) => Some(record.look_at_blocks(server).await?),
         None => None,
-    };
-    match (served, question) {
-        (Some((served, _)), Some(question)) if served.verdict == Verdict::Pass => {
-            record.look_at_answer(question, Some(served)).await
+        Some(server) => {
+            let shown = record.shown(server.node).await.map_err(LookError::Fetch)?;
+            let case = record.case(server, &shown).await?;
+            let kept = question.as_ref().map(|_| shown.clone());
+            let (finding, reason) = duty.examiner.examine(case, shown).await;
+            match kept {
+                Some(kept) if finding.verdict == Verdict::Pass => Some((finding, kept)),
+                _ => return Ok((finding, reason)),
+            }
         }
-        (Some(found), _) => Ok(found),
-        (None, Some(question)) => record.look_at_answer(question, None).await,
-        (None, None) => Err(LookError::Gone("what the node did")),
+    };
+    match question {
+        Some(question) => record.look_at_answer(question, served).await,
+        None => Err(LookError::Gone("what the node did")),
     }
 }
 
@@ -155,20 +160,15 @@ impl Record<'_> {
         })
     }
 
-    async fn look_at_blocks(&self, server: &SessionServer) -> Result<(Finding, Reason), LookError> {
-        let shown = self.shown(server.node).await.map_err(LookError::Fetch)?;
-        let case = self.case(server, &shown).await?;
-        Ok(self.duty.examiner.examine(case, shown).await)
-    }
-
-    /// `served` is what was found of the blocks that the node served itself. Who only answered stands by what it
-    /// settled the session with.
+    /// `served` is what was found of the blocks that the node served itself, and what it showed for it. Who only
+    /// answered stands by what it settled the session with.
     async fn look_at_answer(
         &self,
         question: Question,
-        served: Option<Finding>,
+        served: Option<(Finding, Shown)>,
     ) -> Result<(Finding, Reason), LookError> {
         let root = self.session.receipt_root.unwrap_or_default();
+        let (served, mut own) = served.unzip();
         let head = served.map_or(root, |served| served.head);
         let found = |verdict, reason| {
             let finding = Finding {
@@ -194,7 +194,11 @@ impl Record<'_> {
         }
         for server in self.worked() {
             let node = server.node;
-            let shown = self.shown(node).await;
+            let known = own.take_if(|_| node == self.subject.node);
+            let shown = match known {
+                Some(shown) => Ok(shown),
+                None => self.shown(node).await,
+            };
             let shown = shown.map_err(|error| LookError::Other(node, error))?;
             let case = self.case(server, &shown).await?;
             let Ok(head) = inspect(&case, &shown) else {
@@ -208,21 +212,11 @@ impl Record<'_> {
                 head,
             });
             if Some(server.positions) == most {
-                let rows = |bytes: Vec<u8>| {
-                    let tokens = positions;
-                    let (dtype, hidden) = (case.dtype(), case.hidden);
-                    let header = ActivationsHeader {
-                        dtype,
-                        tokens,
-                        hidden,
-                    };
-                    Activations::new(header, bytes.into()).ok()
-                };
                 if server.span.end == blocks {
-                    output = output.or(rows(shown.output));
+                    output = output.or(case.rows(shown.output));
                 }
                 if server.span.start == 0 {
-                    input = input.or(rows(shown.input));
+                    input = input.or(case.rows(shown.input));
                 }
             }
         }

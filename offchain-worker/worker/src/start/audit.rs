@@ -20,7 +20,7 @@ use quipu_protocol::ServerState;
 use std::sync::Arc;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 /// Looks at others' work until it is stopped, or until its node is gone.
 pub async fn audit(config: NodeConfig, stop: Stop) -> Result<(), WorkerError> {
@@ -65,7 +65,7 @@ pub async fn audit_with(
     let mut tasks = JoinSet::new();
     tasks.spawn(sync.run(quit.clone()));
     tasks.spawn(duty.run(quit.clone()));
-    if let Some((listener, registry)) = ground.endpoint {
+    if let Some(endpoint) = ground.endpoint {
         let health = Health {
             subnet: config.subnet,
             node: node.id,
@@ -73,13 +73,7 @@ pub async fn audit_with(
             state: watch::channel(ServerState::Online).1,
             block: view.block.clone(),
         };
-        let quit = quit.clone();
-        tasks.spawn(async move {
-            let served = telemetry::serve(listener, Arc::new(registry), health, quit).await;
-            if let Err(error) = served {
-                warn!(%error, "metrics are not served any more");
-            }
-        });
+        tasks.spawn(telemetry::attend(endpoint, health, quit.clone()));
     }
     info!(node = node.id, "auditing");
     let ended = tokio::select! {

@@ -30,6 +30,17 @@ pub struct Health {
     pub block: watch::Receiver<u32>,
 }
 
+/// Serves what was bound until `stop`. An endpoint that fails is told, and missed by nobody else.
+pub async fn attend(
+    (listener, registry): (TcpListener, Registry),
+    health: Health,
+    stop: CancellationToken,
+) {
+    if let Err(error) = serve(listener, Arc::new(registry), health, stop).await {
+        tracing::warn!(%error, "metrics are not served any more");
+    }
+}
+
 #[derive(Clone)]
 struct Shared {
     registry: Arc<Registry>,

@@ -294,9 +294,8 @@ impl Bench {
 
     /// The predecessor's honest receipt for what `rows` brings.
     pub fn upstream(&self, start: u32, end: u32) -> SignedReceipt {
-        let mut boundary = Boundary::new(SESSION, self.me.span.start, HIDDEN, DType::F32).unwrap();
-        let mut ranges = boundary.push(&rows(0, end).bytes).unwrap();
-        ranges.extend(boundary.cut());
+        let boundary = Boundary::new(SESSION, self.me.span.start, HIDDEN, DType::F32).unwrap();
+        let ranges = boundary.all(&rows(0, end).bytes).unwrap();
         let range = ranges
             .into_iter()
             .find(|range| range.start == start)

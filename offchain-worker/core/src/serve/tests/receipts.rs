@@ -11,9 +11,8 @@ use quipu_protocol::{Activations, RefusalCode, Response, SignedReceipt};
 
 /// The leaves that bytes at a boundary come to.
 fn leaves(boundary: u16, bytes: &[u8]) -> Vec<Leaf> {
-    let mut commit = Boundary::new(SESSION, boundary, HIDDEN, DType::F32).unwrap();
-    let mut ranges = commit.push(bytes).unwrap();
-    ranges.extend(commit.cut());
+    let commit = Boundary::new(SESSION, boundary, HIDDEN, DType::F32).unwrap();
+    let ranges = commit.all(bytes).unwrap();
     ranges.into_iter().map(|range| range.leaf).collect()
 }
 

@@ -55,35 +55,13 @@ fn replay(rows: &[u8]) -> Result<Vec<u8>, ComputeError> {
 
 /// What a server shows that took `input` and gave `output`, and signs with this key.
 fn signed(case: &Case, key: &EphemeralKey, input: Vec<u8>, output: Vec<u8>) -> Shown {
-    let ranges = |end, rows: &[u8]| {
-        let mut committed = boundary(case, end).unwrap();
-        let mut ranges = committed.push(rows).unwrap();
-        ranges.extend(committed.cut());
-        ranges
-    };
-    let ends = ranges(End::Entrance, &input)
-        .into_iter()
-        .zip(ranges(End::Exit, &output));
-    let mut receipts: Vec<SignedReceipt> = Vec::new();
-    for (given, gave) in ends {
-        let last = receipts.last().map(|last| last.receipt.digest());
-        receipts.push(resigned(
-            case,
-            key,
-            Receipt {
-                session: case.service.session,
-                node: case.service.node,
-                span: case.service.span,
-                weights_root: case.service.weights_root,
-                profile: case.service.profile,
-                start: given.start,
-                end: given.end,
-                input: given.leaf,
-                output: gave.leaf,
-                previous: last.unwrap_or_default(),
-            },
-        ));
-    }
+    let ranges = |end, rows: &[u8]| case.boundary(end).unwrap().all(rows).unwrap();
+    let given = ranges(End::Entrance, &input);
+    let receipts = case.service.receipts(given, ranges(End::Exit, &output));
+    let receipts = receipts.into_iter();
+    let receipts = receipts
+        .map(|receipt| resigned(case, key, receipt))
+        .collect();
     Shown {
         receipts,
         input,

@@ -8,10 +8,10 @@ use quipu_attest::{
 };
 use quipu_cheats::{
     prompts,
-    trial::{run as through, Trial},
+    trial::{replayed, run as through, Trial},
 };
 use quipu_primitives::{DType, Kernel};
-use quipu_protocol::{limits::MAX_STEP_TOKENS, Activations};
+use quipu_protocol::Activations;
 use quipu_worker_core::ports::Compute;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
@@ -31,8 +31,7 @@ fn measure(common: &Common, trial: &Trial) -> Result<Vec<Vec<(u64, Spread)>>> {
         for answer in answers {
             let tokens = &answer.tokens[..answer.positions()];
             let embedded = trial.embed(tokens)?;
-            let whole = (MAX_STEP_TOKENS, MAX_STEP_TOKENS);
-            let input = through(chain[0].as_mut(), &embedded, whole)?.to_f32()?;
+            let input = replayed(chain[0].as_mut(), &embedded)?.to_f32()?;
             let mut of_types = Vec::new();
             for dtype in TYPES {
                 let input = Activations::rounded(&input, trial.hidden(), dtype)?;
@@ -75,13 +74,12 @@ fn rough(trial: &Trial) -> Result<[Spread; 3]> {
 
 /// How far rows are, at most, that were cut in any of the ways behind a prompt of so many positions.
 fn off(trial: &Trial, flex: &mut dyn Compute, input: &Activations, prompt: u32) -> Result<Spread> {
-    let whole = (MAX_STEP_TOKENS, MAX_STEP_TOKENS);
-    let replayed = through(flex, input, whole)?.to_f32()?;
+    let again = replayed(flex, input)?.to_f32()?;
     let mut farthest = Spread::default();
     for (_, further) in CUTS {
         let signed = through(flex, input, (prompt, further))?.to_f32()?;
         let hidden = trial.hidden() as usize;
-        let off = distances(&input.to_f32()?, &signed, &replayed, hidden);
+        let off = distances(&input.to_f32()?, &signed, &again, hidden);
         farthest = farthest.max(Spread::of(&off.context("rows of one shape")?));
     }
     Ok(farthest)

@@ -9,16 +9,14 @@ use quipu_attest::{
 use quipu_cheats::{
     interval::Count,
     prompts,
-    trial::{profile, run as through, Answer, Chain, Trial},
+    trial::{profile, replayed, run as through, whole, Answer, Chain, Trial},
     Cheat,
 };
 use quipu_primitives::{audit::Verdict, DType, Kernel, NumericProfile};
-use quipu_protocol::{limits::MAX_STEP_TOKENS, Activations};
+use quipu_protocol::Activations;
 use quipu_worker::audit::Reason;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 use serde_json::{json, Value};
-
-const WHOLE: (u32, u32) = (MAX_STEP_TOKENS, MAX_STEP_TOKENS);
 
 const PROFILES: [(Kernel, DType); 4] = [
     (Kernel::ReproducibleV1, DType::F32),
@@ -53,7 +51,7 @@ fn sessions(
     let answers = trial.answer(chain, prompts, common.tokens, (0.7, seed))?;
     let session = |answer: Answer| {
         let embedded = trial.embed(&answer.tokens[..answer.positions()])?;
-        let input = through(chain[0].as_mut(), &embedded, WHOLE)?.to_f32()?;
+        let input = replayed(chain[0].as_mut(), &embedded)?.to_f32()?;
         Ok(Session { answer, input })
     };
     answers.into_iter().map(session).collect()
@@ -118,8 +116,8 @@ pub fn honest(common: &Common, trial: &Trial) -> Result<Value> {
                     _ => flex.as_mut(),
                 };
                 let decoded = through(compute, &input, (session.answer.prompt as u32, 1))?;
-                let replayed = through(compute, &input, WHOLE)?;
-                of_profiles.push(look(trial, &profile, &input, &decoded, &replayed)?);
+                let again = replayed(compute, &input)?;
+                of_profiles.push(look(trial, &profile, &input, &decoded, &again)?);
             }
             all.push(of_profiles);
         }
@@ -142,6 +140,14 @@ fn just_inside(dtype: DType) -> Result<f32> {
     Ok(limits.context("flex was calibrated")?.pass.median as f32 * 0.9)
 }
 
+/// What a cheat is called in the tables.
+fn label(cheat: Cheat) -> String {
+    match cheat {
+        Cheat::Noise(_) => "noise just inside the tolerance of flex-f32".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Every cheat of a server, on every profile.
 pub fn cheats(common: &Common, trial: &Trial) -> Result<Value> {
     let mut table = Vec::new();
@@ -161,11 +167,11 @@ pub fn cheats(common: &Common, trial: &Trial) -> Result<Value> {
             for session in sessions(common, trial, &mut chain, prompts, seed)? {
                 let profile = profile(kernel, dtype);
                 let input = Activations::rounded(&session.input, trial.hidden(), dtype)?;
-                let replayed = through(auditor.as_mut(), &input, WHOLE)?;
+                let again = replayed(auditor.as_mut(), &input)?;
                 let mut of_cheats = Vec::new();
                 for server in &mut servers {
-                    let output = through(server.as_mut(), &input, WHOLE)?;
-                    of_cheats.push(look(trial, &profile, &input, &output, &replayed)?);
+                    let output = replayed(server.as_mut(), &input)?;
+                    of_cheats.push(look(trial, &profile, &input, &output, &again)?);
                 }
                 all.push(of_cheats);
             }
@@ -173,12 +179,8 @@ pub fn cheats(common: &Common, trial: &Trial) -> Result<Value> {
         })?;
         for (index, cheat) in cheats.into_iter().enumerate() {
             let of_cheat: Vec<Look> = looks.iter().map(|looks| looks[index]).collect();
-            let cheat = match cheat {
-                Cheat::Noise(_) => "noise just inside the tolerance of flex-f32".to_owned(),
-                other => other.to_string(),
-            };
             table.push(json!({
-                "profile": name(profiled), "cheat": cheat, "verdicts": verdicts(&of_cheat),
+                "profile": name(profiled), "cheat": label(cheat), "verdicts": verdicts(&of_cheat),
             }));
         }
     }
@@ -208,10 +210,7 @@ pub fn answers(common: &Common, trial: &Trial) -> Result<Value> {
             // What the servers sign for these tokens, of which the last is not led through.
             let mut judged = |prompt: &str, tokens: &[u32], said: &[u32]| {
                 let input = trial.embed(&tokens[..tokens.len() - 1])?;
-                let mut output = input.clone();
-                for compute in chain.iter_mut() {
-                    output = through(compute.as_mut(), &output, WHOLE)?;
-                }
+                let output = whole(&mut chain, input.clone())?;
                 trial.judge(prompt, most, said, (&input, &output))
             };
             let (tokens, start) = (&honest.tokens, honest.prompt);
@@ -254,10 +253,7 @@ pub fn baseline(common: &Common, trial: &Trial, sessions: usize) -> Result<Value
     let mut table = Vec::new();
     let all = Cheat::all(just_inside(DType::F32)?);
     for cheat in std::iter::once(None).chain(all.into_iter().map(Some)) {
-        let label = cheat.map_or("none".to_owned(), |cheat| match cheat {
-            Cheat::Noise(_) => "noise just inside the tolerance of flex-f32".to_owned(),
-            other => other.to_string(),
-        });
+        let label = cheat.map_or("none".to_owned(), label);
         eprintln!("baseline on {label}");
         let found = common.each(held_out(sessions), |prompts, seed| {
             let mut honest = trial.honest()?;
@@ -268,11 +264,8 @@ pub fn baseline(common: &Common, trial: &Trial, sessions: usize) -> Result<Value
             let mut found = Vec::new();
             let answers = trial.answer(&mut swarm, prompts, common.tokens, (0.0, 0))?;
             for (answer, seed) in answers.into_iter().zip(seed..) {
-                let mut rows = trial.embed(&answer.tokens[..answer.positions()])?;
-                for compute in honest.iter_mut() {
-                    rows = through(compute.as_mut(), &rows, WHOLE)?;
-                }
-                let rows = rows.to_f32()?;
+                let rows = trial.embed(&answer.tokens[..answer.positions()])?;
+                let rows = whole(&mut honest, rows)?.to_f32()?;
                 let hidden = trial.hidden() as usize;
                 let is_wrong = |at: usize| -> Result<bool> {
                     let row = &rows[(at - 1) * hidden..at * hidden];

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use bytes::Bytes;
-use quipu_cheats::trial::{profile, run as through, Trial};
+use quipu_cheats::trial::{profile, replayed, run as through, Trial};
 use quipu_primitives::{DType, Kernel, Receipt, Span, RECEIPT_POSITIONS};
-use quipu_protocol::{limits::MAX_STEP_TOKENS, Activations, Frame, Response, SignedReceipt};
+use quipu_protocol::{Activations, Frame, Response, SignedReceipt};
 use serde_json::{json, Value};
 use std::time::Instant;
 
@@ -38,10 +38,9 @@ pub fn run(trial: &Trial) -> Result<Value> {
                 let case = trial.case(profile.clone(), total);
                 let shown = trial.shown(&case, &input, &output)?;
                 let started = Instant::now();
-                let whole = (MAX_STEP_TOKENS, MAX_STEP_TOKENS);
-                let replayed = through(compute.as_mut(), &input, whole)?;
+                let again = replayed(compute.as_mut(), &input)?;
                 let (finding, _) =
-                    quipu_worker::audit::examine(&case, &shown, |_| Ok(replayed.bytes.to_vec()));
+                    quipu_worker::audit::examine(&case, &shown, |_| Ok(again.bytes.to_vec()));
                 looking.push(started.elapsed().as_secs_f64());
                 // Such rows no text gives: on kernels that promise no bits they may be undecided.
                 anyhow::ensure!(finding.verdict != quipu_primitives::audit::Verdict::Fail);
