@@ -1,9 +1,9 @@
 //! What the runtime offers to nodes and clients.
 
 use crate::{
-    genesis, AccountId, Audits, Babe, Balance, Block, Executive, Grandpa, Historical, Inference,
-    InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig, SessionKeys, Subnets,
-    System, TransactionPayment, BABE_GENESIS_EPOCH_CONFIG, VERSION,
+    genesis, Access, AccountId, Audits, Babe, Balance, Block, Emission, Executive, Grandpa,
+    Historical, Inference, InherentDataExt, Nonce, Runtime, RuntimeCall, RuntimeGenesisConfig,
+    SessionKeys, Staking, Subnets, System, TransactionPayment, BABE_GENESIS_EPOCH_CONFIG, VERSION,
 };
 use alloc::{string::String, vec::Vec};
 use codec::Encode;
@@ -15,7 +15,10 @@ use frame_support::{
 use pallet_transaction_payment::{FeeDetails, RuntimeDispatchInfo};
 use quipu_primitives::{
     audit::Subject,
-    runtime_api::{AuditInfo, JobInfo, NodeInfo, Quote, QuoteError, SessionInfo, SubnetInfo},
+    runtime_api::{
+        AuditInfo, DelegationInfo, JobInfo, NodeInfo, PoolInfo, QuotaInfo, Quote, QuoteError,
+        SessionInfo, StakeIncome, SubnetInfo, SupplyInfo,
+    },
     JobId, NodeId, SessionId, SubnetId,
 };
 use sp_api::impl_runtime_apis;
@@ -279,6 +282,28 @@ impl_runtime_apis! {
 
         fn quote(subnet: SubnetId, positions: u32) -> Result<Quote, QuoteError> {
             Inference::quote(subnet, positions)
+        }
+    }
+
+    impl quipu_primitives::runtime_api::EconomyApi<Block, AccountId> for Runtime {
+        fn supply() -> SupplyInfo<AccountId> {
+            Emission::supply()
+        }
+
+        fn stake_income(node: NodeId) -> StakeIncome {
+            Emission::stake_income(node)
+        }
+
+        fn pool(node: NodeId) -> Option<PoolInfo> {
+            Staking::pool_of(node)
+        }
+
+        fn delegation(node: NodeId, delegator: AccountId) -> Option<DelegationInfo> {
+            Staking::delegation_of(node, &delegator)
+        }
+
+        fn quota(holder: AccountId) -> QuotaInfo {
+            Access::quota_info(&holder)
         }
     }
 

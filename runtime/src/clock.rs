@@ -52,12 +52,16 @@ pub struct Schedule {
     pub reveal_blocks: u32,
     /// Blocks that a server has to answer who did not let it pass.
     pub answer_blocks: u32,
+    /// Blocks of a day, by which emission and prices go.
+    pub day_blocks: u32,
+    /// Blocks between two emissions.
+    pub emission_blocks: u32,
 }
 
 impl Schedule {
     /// The public chain: 6 s slots, hourly sessions, six-hour eras, 30 days of unbonding; a day at
     /// most for a session of inference, an hour to redeem, ten minutes to answer a job, a week of
-    /// records; an hour to audit, ten minutes each to reveal and to answer an accusation.
+    /// records; an hour to audit, ten minutes each to reveal and to answer an accusation; emission by the hour.
     pub const PUBLIC: Self = Self {
         slot_millis: 6_000,
         epoch_slots: 600,
@@ -70,6 +74,8 @@ impl Schedule {
         audit_blocks: 600,
         reveal_blocks: 100,
         answer_blocks: 100,
+        day_blocks: 14_400,
+        emission_blocks: 600,
     };
 
     /// Demonstrations and tests: everything that a person or a test would wait for is short.
@@ -85,6 +91,8 @@ impl Schedule {
         audit_blocks: 40,
         reveal_blocks: 10,
         answer_blocks: 10,
+        day_blocks: 240,
+        emission_blocks: 10,
     };
 
     /// Says what makes this schedule unusable, if anything does.
@@ -109,6 +117,8 @@ impl Schedule {
             self.audit_blocks,
             self.reveal_blocks,
             self.answer_blocks,
+            self.day_blocks,
+            self.emission_blocks,
         ];
         if windows.contains(&0) {
             return Err("clock: a window must have at least one block");
@@ -228,6 +238,8 @@ adapters! {
     OffenceSessions: u32 = |schedule| schedule.offence_sessions();
     /// Blocks that a slash waits, in which it can be canceled: an era.
     SlashDefer: u32 = |schedule| schedule.era_blocks();
+    /// Blocks for which stake earns nothing after a missed duty: an era.
+    RestBlocks: u32 = |schedule| schedule.era_blocks();
     /// Sessions for which it is remembered which set of GRANDPA's authorities they had.
     SetIdSessions: u64 = |schedule| u64::from(schedule.offence_sessions());
     /// Most blocks for which a session of inference may be open.
@@ -244,6 +256,12 @@ adapters! {
     RevealBlocks: u32 = |schedule| schedule.reveal_blocks;
     /// Blocks that an accused server has to answer.
     AnswerBlocks: u32 = |schedule| schedule.answer_blocks;
+    /// Blocks between two raises of a commission: a week.
+    CommissionBlocks: u32 = |schedule| schedule.day_blocks.saturating_mul(7);
+    /// Blocks of a day.
+    DayBlocks: u32 = |schedule| schedule.day_blocks;
+    /// Blocks between two emissions.
+    EmissionBlocks: u32 = |schedule| schedule.emission_blocks;
     /// Blocks for which a report of an equivocation may wait in the pool.
     ReportLongevity: u64 = |schedule| u64::from(schedule.unbonding_blocks);
 }

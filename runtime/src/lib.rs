@@ -196,6 +196,14 @@ pub mod runtime {
     #[runtime::pallet_index(28)]
     pub type Audits = quipu_pallet_audits;
 
+    // Behind everything that mints or bonds at genesis: it notes what there is.
+    #[runtime::pallet_index(29)]
+    pub type Emission = quipu_pallet_emission;
+    #[runtime::pallet_index(30)]
+    pub type Access = quipu_pallet_access;
+    #[runtime::pallet_index(31)]
+    pub type Parameters = pallet_parameters;
+
     #[runtime::pallet_index(40)]
     pub type Utility = pallet_utility;
     #[runtime::pallet_index(41)]

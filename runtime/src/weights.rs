@@ -9,7 +9,9 @@
 //! `pallet-session` charges a whole block for the one in which a session begins; `new_era` of the
 //! staking pallet says that our part of it fits in, which that pallet's integrity test checks.
 
+pub mod quipu_pallet_access;
 pub mod quipu_pallet_audits;
+pub mod quipu_pallet_emission;
 pub mod quipu_pallet_inference;
 pub mod quipu_pallet_slashing;
 pub mod quipu_pallet_staking;

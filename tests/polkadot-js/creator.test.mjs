@@ -8,7 +8,7 @@ import { startNode } from './node.mjs';
 import { hashOf, merkleRoot, receiptPayload, voucherPayload } from './scale.mjs';
 
 const QPU = 10n ** 12n;
-const OUR_PALLETS = ['subnets', 'staking', 'inference', 'slashing'];
+const OUR_PALLETS = ['subnets', 'staking', 'inference', 'slashing', 'access'];
 // A node that hangs fails the test instead of hanging it too.
 const LIMIT = { timeout: 240_000 };
 
@@ -109,7 +109,7 @@ const peerId = (fill) =>
 const refused = (name, tx, signer) => assert.rejects(send(tx, signer), new RegExp(`^Error: ${name}$`));
 
 test('a creator, two servers and a consumer', LIMIT, async () => {
-  const { subnets, staking, inference, slashing, sudo } = api.tx;
+  const { access, subnets, staking, inference, slashing, sudo } = api.tx;
   const [creator, alice, bob, consumer] = ['//Creator', '//Server1', '//Server2', '//Consumer'].map(key);
   const [aliceHot, bobHot] = ['//Server1//hot', '//Server2//hot'].map(key);
   for (const hot of [aliceHot, bobHot]) {
@@ -251,6 +251,33 @@ test('a creator, two servers and a consumer', LIMIT, async () => {
   await refused('inference.AlreadyClosed', inference.finalize(session), alice);
   await refused('inference.JobClosed', inference.payJob(job.job), alice);
   await refused('inference.JobClosed', inference.refundJob(job.job), alice);
+
+  // Others put something at stake for a server, take it back, and move it; holders lock some for their quota.
+  await send(staking.setCommission(first, 50_000_000), alice);
+  await send(staking.delegate(first, 100n * QPU), consumer);
+  const pool = (await api.call.economyApi.pool(first)).unwrap();
+  assert.equal(pool.amount.toBigInt(), 100n * QPU);
+  assert.equal(pool.commissionParts.toNumber(), 50_000_000);
+  await send(staking.undelegate(first, 10n * QPU), consumer);
+  await refused('staking.NothingDue', staking.withdrawDelegation(first, consumer.address), alice);
+  await send(staking.moveDelegation(first, second, 20n * QPU), consumer);
+  const delegation = (await api.call.economyApi.delegation(first, consumer.address)).unwrap();
+  assert.equal(delegation.amount.toBigInt(), 70n * QPU);
+  assert.equal(delegation.chunks[0].amount.toBigInt(), 10n * QPU);
+  await refused('staking.NotDelegated', staking.claim(first), alice);
+  await refused('staking.NotOwner', staking.claimOwn(first), consumer);
+  await refused('staking.NotOwner', staking.moveBond(first, second, QPU), alice);
+  await refused('staking.NothingToRelease', staking.releaseDelegator(first, consumer.address), alice);
+  await refused('staking.NothingToClear', staking.clearMoves(first), alice);
+  await send(access.lock(5n * QPU), consumer);
+  assert.equal((await api.call.economyApi.quota(consumer.address)).locked.toBigInt(), 5n * QPU);
+  await send(access.unlock(5n * QPU), consumer);
+  const byQuota = inference.openSessionByQuota(
+    subnet, sessionKey.publicKey, [[first, cap]], 600, new Uint8Array(32), null,
+  );
+  await refused('inference.SubnetNotActive', byQuota, consumer);
+  const supply = await api.call.economyApi.supply();
+  assert.equal(supply.buckets.length, 5);
 
   // A validator stands down and up again; a subnet that nobody needs goes, and its deposit returns.
   const validator = key('//Alice');

@@ -7,7 +7,7 @@ use crate::{
 };
 use quipu_primitives::{AccountBytes, Balance};
 use quipu_worker_core::ports::ChainError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every account's balance at one block, held amounts included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub struct Ledger {
     pub balances: BTreeMap<AccountBytes, Balance>,
     /// Sum of all, as the chain itself accounts for it.
     pub total_issuance: Balance,
+    /// What was emitted until then.
+    pub issued: Balance,
+    /// The accounts that emission fills, whatever happens.
+    pub buckets: BTreeSet<AccountBytes>,
 }
 
 /// What an account paid for its extrinsics.
@@ -58,10 +62,18 @@ impl SubxtChain {
             .fetch_or_default(&api::storage().balances().total_issuance())
             .await
             .map_err(chain_error)?;
+        let api = self.client.runtime_api().at(hash);
+        let supply = api
+            .call(api::apis().economy_api().supply())
+            .await
+            .map_err(chain_error)?
+            .0;
         Ok(Ledger {
             block,
             balances,
             total_issuance,
+            issued: supply.issued,
+            buckets: supply.buckets.iter().map(|bucket| bucket.1 .0).collect(),
         })
     }
 

@@ -2,16 +2,17 @@
 //! them.
 
 use crate::{
-    adapter::{node_info, subnet_info, SubxtChain},
+    adapter::{account, node_info, subnet_info, SubxtChain},
     error::chain_error,
     runtime::api,
 };
 use quipu_primitives::{
-    views::{NodeInfo, SubnetInfo},
+    economy::{QuotaInfo, StakeIncome, SupplyInfo},
+    views::{DelegationInfo, NodeInfo, PoolInfo, SubnetInfo},
     AccountBytes, Balance, NodeId, SubnetId,
 };
 use quipu_worker_core::ports::ChainError;
-use subxt::utils::AccountId32;
+use subxt::{runtime_api::Payload, utils::AccountId32};
 
 /// An account in SS58, with Substrate's generic prefix.
 pub fn show_account(account: &AccountBytes) -> String {
@@ -24,52 +25,89 @@ pub fn parse_account(text: &str) -> Option<AccountBytes> {
 }
 
 impl SubxtChain {
-    /// Up to `limit` (at most 100) subnets with ids of at least `from`, in order, as of the latest
-    /// finalised block.
+    /// What a runtime API says, as of the latest finalised block.
+    async fn ask<P: Payload>(&self, payload: P) -> Result<P::ReturnType, ChainError> {
+        let api = self.client.runtime_api();
+        let at = api.at_latest().await.map_err(chain_error)?;
+        at.call(payload).await.map_err(chain_error)
+    }
+
+    /// Up to `limit` (at most 100) subnets with ids of at least `from`, in order.
     pub async fn subnets(
         &self,
         from: SubnetId,
         limit: u32,
     ) -> Result<Vec<SubnetInfo<AccountBytes>>, ChainError> {
-        let at = self
-            .client
-            .runtime_api()
-            .at_latest()
-            .await
-            .map_err(chain_error)?;
-        let payload = api::apis().subnets_api().subnets(from, limit);
-        let subnets = at.call(payload).await.map_err(chain_error)?;
+        let subnets = self
+            .ask(api::apis().subnets_api().subnets(from, limit))
+            .await?;
         Ok(subnets
             .into_iter()
             .map(|subnet| subnet_info(subnet.0))
             .collect())
     }
 
-    /// A node by its id, as of the latest finalised block.
+    /// A node by its id.
     pub async fn node(&self, id: NodeId) -> Result<Option<NodeInfo<AccountBytes>>, ChainError> {
-        let at = self
-            .client
-            .runtime_api()
-            .at_latest()
-            .await
-            .map_err(chain_error)?;
-        let node = at
-            .call(api::apis().subnets_api().node(id))
-            .await
-            .map_err(chain_error)?;
+        let node = self.ask(api::apis().subnets_api().node(id)).await?;
         Ok(node.map(|node| node_info(node.0)))
     }
 
     /// The deposit that registering a subnet takes now.
     pub async fn registration_deposit(&self) -> Result<Balance, ChainError> {
-        let at = self
-            .client
-            .runtime_api()
-            .at_latest()
+        self.ask(api::apis().subnets_api().registration_deposit())
             .await
-            .map_err(chain_error)?;
-        let payload = api::apis().subnets_api().registration_deposit();
-        at.call(payload).await.map_err(chain_error)
+    }
+
+    /// The supply of QPU, and where it comes from.
+    pub async fn supply(&self) -> Result<SupplyInfo<AccountBytes>, ChainError> {
+        let supply = self.ask(api::apis().economy_api().supply()).await?.0;
+        Ok(SupplyInfo {
+            total: supply.total,
+            genesis: supply.genesis,
+            issued: supply.issued,
+            burned: supply.burned,
+            today: supply.today,
+            period_total: supply.period_total,
+            period_left: supply.period_left,
+            buckets: supply
+                .buckets
+                .into_iter()
+                .map(|(bucket, account, balance)| (bucket, account.0, balance))
+                .collect(),
+        })
+    }
+
+    /// What a node earns by its stake.
+    pub async fn stake_income(&self, node: NodeId) -> Result<StakeIncome, ChainError> {
+        let income = self
+            .ask(api::apis().economy_api().stake_income(node))
+            .await?;
+        Ok(income.0)
+    }
+
+    /// What others than its owner have at stake for a node; `None` where nobody ever had.
+    pub async fn pool(&self, node: NodeId) -> Result<Option<PoolInfo>, ChainError> {
+        let pool = self.ask(api::apis().economy_api().pool(node)).await?;
+        Ok(pool.map(|pool| pool.0))
+    }
+
+    /// What somebody has at stake for another's node.
+    pub async fn delegation(
+        &self,
+        node: NodeId,
+        delegator: AccountBytes,
+    ) -> Result<Option<DelegationInfo>, ChainError> {
+        let payload = api::apis()
+            .economy_api()
+            .delegation(node, account(delegator));
+        Ok(self.ask(payload).await?.map(|delegation| delegation.0))
+    }
+
+    /// What a holder may use today without paying for it.
+    pub async fn quota(&self, holder: AccountBytes) -> Result<QuotaInfo, ChainError> {
+        let quota = api::apis().economy_api().quota(account(holder));
+        Ok(self.ask(quota).await?.0)
     }
 }
 

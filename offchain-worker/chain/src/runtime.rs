@@ -48,6 +48,26 @@
         with = "::subxt::utils::Static<::quipu_primitives::views::AuditInfo<A>>"
     ),
     substitute_type(
+        path = "quipu_primitives::economy::SupplyInfo<A>",
+        with = "::subxt::utils::Static<::quipu_primitives::economy::SupplyInfo<A>>"
+    ),
+    substitute_type(
+        path = "quipu_primitives::economy::StakeIncome",
+        with = "::subxt::utils::Static<::quipu_primitives::economy::StakeIncome>"
+    ),
+    substitute_type(
+        path = "quipu_primitives::views::PoolInfo",
+        with = "::subxt::utils::Static<::quipu_primitives::views::PoolInfo>"
+    ),
+    substitute_type(
+        path = "quipu_primitives::views::DelegationInfo",
+        with = "::subxt::utils::Static<::quipu_primitives::views::DelegationInfo>"
+    ),
+    substitute_type(
+        path = "quipu_primitives::economy::QuotaInfo",
+        with = "::subxt::utils::Static<::quipu_primitives::economy::QuotaInfo>"
+    ),
+    substitute_type(
         path = "quipu_primitives::views::Quote",
         with = "::subxt::utils::Static<::quipu_primitives::views::Quote>"
     ),

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use quipu_primitives::{AccountBytes, SignatureBytes};
 use quipu_worker_core::{
-    ports::{Call, Chain, ChainError, Included},
+    ports::{Call, Chain, ChainError, EconomyCall, Included},
     Signer,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -161,6 +161,32 @@ fn payload(call: Call) -> AnyCall {
             tx.balances()
                 .transfer_keep_alive(MultiAddress::Id(account(to)), amount),
         ),
+        Call::Economy(call) => economy(call),
+    }
+}
+
+fn economy(call: EconomyCall) -> AnyCall {
+    let tx = api::tx();
+    match call {
+        EconomyCall::Delegate { node, amount } => Box::new(tx.staking().delegate(node, amount)),
+        EconomyCall::Undelegate { node, amount } => Box::new(tx.staking().undelegate(node, amount)),
+        EconomyCall::WithdrawDelegation { node, delegator } => {
+            Box::new(tx.staking().withdraw_delegation(node, account(delegator)))
+        }
+        EconomyCall::Claim { node } => Box::new(tx.staking().claim(node)),
+        EconomyCall::ClaimOwn { node } => Box::new(tx.staking().claim_own(node)),
+        EconomyCall::SetCommission { node, parts } => {
+            let share = api::runtime_types::sp_arithmetic::per_things::Perbill(parts);
+            Box::new(tx.staking().set_commission(node, share))
+        }
+        EconomyCall::MoveDelegation { from, to, amount } => {
+            Box::new(tx.staking().move_delegation(from, to, amount))
+        }
+        EconomyCall::MoveBond { from, to, amount } => {
+            Box::new(tx.staking().move_bond(from, to, amount))
+        }
+        EconomyCall::LockQuota { amount } => Box::new(tx.access().lock(amount)),
+        EconomyCall::UnlockQuota { amount } => Box::new(tx.access().unlock(amount)),
     }
 }
 

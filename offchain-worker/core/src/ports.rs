@@ -173,6 +173,79 @@ pub enum Call {
         /// How much.
         amount: Balance,
     },
+    /// What people do with their QPU besides.
+    Economy(EconomyCall),
+}
+
+/// What people do with their QPU, and no worker or client does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EconomyCall {
+    /// `staking.delegate`, by the delegator.
+    Delegate {
+        /// The node that is backed.
+        node: NodeId,
+        /// How much more.
+        amount: Balance,
+    },
+    /// `staking.undelegate`, by the delegator.
+    Undelegate {
+        /// The node.
+        node: NodeId,
+        /// How much less.
+        amount: Balance,
+    },
+    /// `staking.withdraw_delegation`, by anyone.
+    WithdrawDelegation {
+        /// The node.
+        node: NodeId,
+        /// Who is paid.
+        delegator: AccountBytes,
+    },
+    /// `staking.claim`, by the delegator.
+    Claim {
+        /// The node.
+        node: NodeId,
+    },
+    /// `staking.claim_own`, by the coldkey.
+    ClaimOwn {
+        /// The node.
+        node: NodeId,
+    },
+    /// `staking.set_commission`, by the coldkey.
+    SetCommission {
+        /// The node.
+        node: NodeId,
+        /// What the owner keeps of its delegators' rewards, in parts of 10⁹.
+        parts: u32,
+    },
+    /// `staking.move_delegation`, by the delegator.
+    MoveDelegation {
+        /// Where it is.
+        from: NodeId,
+        /// Where it goes.
+        to: NodeId,
+        /// How much of it.
+        amount: Balance,
+    },
+    /// `staking.move_bond`, by the coldkey of both nodes.
+    MoveBond {
+        /// Where it is.
+        from: NodeId,
+        /// Where it goes.
+        to: NodeId,
+        /// How much of it.
+        amount: Balance,
+    },
+    /// `access.lock`, by the holder.
+    LockQuota {
+        /// How much more.
+        amount: Balance,
+    },
+    /// `access.unlock`, by the holder.
+    UnlockQuota {
+        /// How much less.
+        amount: Balance,
+    },
 }
 
 /// Something that happened on chain, in a finalised block or in the block of an extrinsic.

@@ -16,7 +16,10 @@ use frame_support::{
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
     audit::{Accusation, Finding, Member, Outcome, Round, Stage, Subject},
-    traits::{genesis, Bonds, Nodes, Obligations, PayoutGate, Served, ServedSession, Services},
+    traits::{
+        genesis, AuditDuties, Bonds, Nodes, Obligations, PayoutGate, Served, ServedSession,
+        Services,
+    },
     Balance, Digest, NodeId, SessionId,
 };
 
@@ -333,6 +336,7 @@ impl<T: Config> Pallet<T> {
         for member in audit.members.iter().filter(|member| !did(member)) {
             let node = member.node;
             Self::deposit_event(Event::DutyMissed { subject, node });
+            T::Duties::duty_missed(node);
         }
     }
 

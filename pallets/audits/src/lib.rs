@@ -50,7 +50,7 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
     use quipu_primitives::{
         audit::{Finding, Outcome, Round, Subject, Verdict},
-        traits::{Bonds, Nodes, Services, Slasher},
+        traits::{AuditDuties, Bonds, Nodes, Services, Slasher},
         Balance, Digest, NodeId, SessionId,
     };
     use sp_runtime::Perbill;
@@ -89,6 +89,9 @@ pub mod pallet {
 
         /// Whom those who are convicted are left to.
         type Slasher: Slasher<Self::AccountId>;
+
+        /// Who is told which auditors did their duty, and which did not.
+        type Duties: AuditDuties<Self::AccountId>;
 
         /// The epoch that is running.
         type Epoch: Get<Epoch>;

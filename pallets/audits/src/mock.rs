@@ -13,8 +13,8 @@ use frame_system::EnsureRoot;
 use quipu_primitives::{
     audit::{Finding, Subject, Verdict},
     traits::{
-        Answered, Bonds, Cause, Charge, NodeKeys, Nodes, Served, ServedSession, Service, Services,
-        Slasher,
+        Answered, AuditDuties, Bonds, Cause, Charge, NodeKeys, Nodes, Served, ServedSession,
+        Service, Services, Slasher,
     },
     Balance, Digest, NodeId, SessionId, SubnetId,
 };
@@ -60,6 +60,7 @@ impl Config for Test {
     type Bonds = World;
     type Services = World;
     type Slasher = World;
+    type Duties = World;
     type Epoch = World;
     type Randomness = World;
     type ManageOrigin = EnsureRoot<AccountId>;
@@ -89,12 +90,28 @@ pub type SessionOf = StorageMap<World, Twox64Concat, SessionId, (AccountId, Vec<
 /// Who answered a job with a session, who asked, and for what fee.
 #[storage_alias]
 pub type AnswerOf = StorageMap<World, Twox64Concat, SessionId, (NodeId, AccountId, Balance)>;
+/// Who did not do a duty, as often as that was.
+#[storage_alias]
+pub type Missed = StorageValue<World, Vec<NodeId>>;
+/// Who did a duty, and the price of what it looked at.
+#[storage_alias]
+pub type Done = StorageValue<World, Vec<(NodeId, Balance)>>;
 /// Who was charged with what.
 #[storage_alias]
 pub type Charged = StorageValue<World, Vec<Charging>>;
 
 /// A charge as it was made: node, cause, price, reporter, victim.
 pub type Charging = (NodeId, Cause, Balance, Option<AccountId>, Option<AccountId>);
+
+impl AuditDuties<AccountId> for World {
+    fn duty_missed(node: NodeId) {
+        Missed::append(node);
+    }
+    fn duty_done(node: NodeId, owner: &AccountId, price: Balance) {
+        assert_eq!(Self::keys(node).map(|keys| keys.coldkey), Some(*owner));
+        Done::append((node, price));
+    }
+}
 
 impl Nodes<AccountId> for World {
     fn keys(node: NodeId) -> Option<NodeKeys<AccountId>> {
@@ -134,6 +151,7 @@ impl Bonds for World {
     fn is_free(_: NodeId) -> bool {
         false
     }
+    fn unbond_all(_: NodeId) {}
 }
 
 impl Services<AccountId, u64> for World {

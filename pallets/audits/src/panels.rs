@@ -8,7 +8,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use frame_support::{defensive, traits::Get};
 use quipu_primitives::{
     audit::{Accusation, Finding, Member, Outcome, Round, Stage, Subject, Verdict},
-    traits::{Bonds, Cause, Charge, Nodes, ServedSession, Slasher},
+    traits::{AuditDuties, Bonds, Cause, Charge, Nodes, ServedSession, Slasher},
     Balance, Digest, NodeId,
 };
 use sp_runtime::traits::Saturating;
@@ -172,6 +172,7 @@ impl<T: Config> Pallet<T> {
         if outcome.forfeits() {
             Forfeits::<T>::insert(subject.session, subject.node, ());
         }
+        Self::thank(audit, outcome);
         let session = subject.session;
         match outcome {
             Outcome::Convicted => {
@@ -204,6 +205,34 @@ impl<T: Config> Pallet<T> {
                 }
             }
             Outcome::Passed | Outcome::Unresolved => {}
+        }
+    }
+
+    /// Tells who of those that looked said what turned out to be so. An accuser who was right has the reporter's
+    /// share of the slash instead.
+    fn thank(audit: &AuditOf<T>, outcome: Outcome) {
+        let head = audit.head.unwrap_or_default();
+        let agrees = |member: &&Member| {
+            let finding = member.finding.as_ref();
+            finding.is_some_and(|finding| tally::agrees(outcome, &head, finding))
+        };
+        let is_right = |pass: &&Pass| match outcome {
+            Outcome::Passed => true,
+            Outcome::Acquitted => pass.head == head,
+            _ => false,
+        };
+        let judges = audit
+            .members
+            .iter()
+            .filter(agrees)
+            .map(|member| member.node);
+        // Who let pass in the round that ends stands in both lists; only a trial's members can agree.
+        let judges = judges.filter(|_| audit.round.is_trial());
+        let passed = audit.passes.iter().filter(is_right).map(|pass| pass.node);
+        for node in judges.chain(passed) {
+            if let Some(keys) = T::Nodes::keys(node) {
+                T::Duties::duty_done(node, &keys.coldkey, audit.price);
+            }
         }
     }
 

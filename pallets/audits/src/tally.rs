@@ -37,6 +37,17 @@ pub fn outcome(
         .map(|(_, outcome)| outcome)
 }
 
+/// Did who found this say what the trial about `head` came to?
+pub fn agrees(outcome: Outcome, head: &Digest, finding: &Finding) -> bool {
+    match (outcome, finding.verdict) {
+        (Outcome::Convicted, Verdict::Fail) | (Outcome::Acquitted, Verdict::Pass) => {
+            finding.head == *head
+        }
+        (Outcome::Withheld, Verdict::Withheld) => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,6 +76,14 @@ fn outcome(subject: Subject) -> Option<Outcome> {
     }
 }
 
+/// Who was told to have done a duty in the audit of work of `price`, in the order of their ids.
+fn thanked(price: u128) -> Vec<NodeId> {
+    let done = Done::get().unwrap_or_default().into_iter();
+    let mut nodes: Vec<_> = done.filter(|one| one.1 == price).map(|one| one.0).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
 fn events() -> Vec<Event<Test>> {
     System::read_events_for_pallet()
 }

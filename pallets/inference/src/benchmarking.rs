@@ -3,7 +3,10 @@
 // The macros of FRAME compute with floats in the benchmarks' tests.
 #![allow(clippy::float_arithmetic)]
 
-use crate::{Call, Config, Cursor, Jobs, NextJob, NextSession, Pallet, Sessions};
+use crate::{
+    types::{Funding, Opening},
+    Call, Config, Cursor, Jobs, NextJob, NextSession, Pallet, Sessions,
+};
 use alloc::vec::Vec;
 use frame_benchmarking::v2::*;
 use frame_support::{
@@ -27,11 +30,13 @@ use sp_runtime::{
 };
 
 /// Sets up what benchmarks need of other pallets.
-pub trait BenchmarkHelper {
+pub trait BenchmarkHelper<AccountId> {
     /// Makes a new active subnet with `seats` seats, each of which asks `price` per position and
     /// block, and names their nodes. The first `min(seats, MaxServers)` nodes, in this order, must
     /// form an exact chain over the model; each node has a coldkey of its own.
     fn subnet(seats: u32, price: Balance) -> (SubnetId, Vec<NodeId>);
+    /// Gives the consumer a quota that is worth more than any session of the benchmarks.
+    fn grant_quota(consumer: &AccountId);
 }
 
 const KEY: KeyTypeId = KeyTypeId(*b"qsvb");
@@ -76,16 +81,16 @@ fn caps<T: Config>(nodes: &[NodeId]) -> Vec<(NodeId, Balance)> {
 fn open_in<T: Config>(consumer: T::AccountId, subnet: SubnetId, nodes: Vec<NodeId>) -> Opened {
     let session = NextSession::<T>::get();
     let key = sp_io::crypto::sr25519_generate(KEY, None).into();
-    Pallet::<T>::do_open_session(
-        funded::<T>(consumer.clone()),
+    let opening = Opening {
         subnet,
-        key,
-        caps::<T>(&nodes).try_into().expect("at most MaxServers"),
-        T::MaxSessionDuration::get(),
-        [1; 32],
-        Some(consumer),
-    )
-    .expect("everything is set up");
+        session_key: key,
+        caps: caps::<T>(&nodes).try_into().expect("at most MaxServers"),
+        duration: T::MaxSessionDuration::get(),
+        seed_commitment: [1; 32],
+        integrator: Some(consumer.clone()),
+    };
+    Pallet::<T>::do_open_session(funded::<T>(consumer), Funding::Own, opening)
+        .expect("everything is set up");
     Opened {
         session,
         key,
@@ -203,6 +208,28 @@ mod benches {
             T::MaxSessionDuration::get(),
             [1; 32],
             integrator,
+        );
+
+        assert_eq!(Sessions::<T>::iter().count(), 1);
+    }
+
+    #[benchmark]
+    fn open_session_by_quota(s: Linear<1, { T::MaxServers::get() }>) {
+        let consumer = funded::<T>(whitelisted_caller());
+        // At a price that any quota pays.
+        let (subnet, nodes) = T::BenchmarkHelper::subnet(s, 1);
+        let caps = caps::<T>(&nodes).try_into().expect("at most MaxServers");
+        T::BenchmarkHelper::grant_quota(&consumer);
+
+        #[extrinsic_call]
+        _(
+            RawOrigin::Signed(consumer),
+            subnet,
+            [5; 32],
+            caps,
+            T::MaxSessionDuration::get(),
+            [1; 32],
+            None,
         );
 
         assert_eq!(Sessions::<T>::iter().count(), 1);

@@ -27,7 +27,7 @@ pub mod types;
 pub mod weights;
 
 pub use pallet::*;
-pub use types::{Attested, Due, Fee, Job, Server, Session, Settlement};
+pub use types::{Attested, Due, Fee, Funding, Job, Opening, Server, Session, Settlement};
 pub use weights::WeightInfo;
 
 // The macros' own code calls `expect`; what is written here by hand does not.
@@ -46,7 +46,7 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
     use quipu_primitives::{
         job::{FinishReason, MAX_ANSWER, MAX_PROMPT},
-        traits::{Nodes, PayoutGate, Roster},
+        traits::{Nodes, PayoutGate, Quotas, Roster},
         Balance, BoundedBytes, Digest, JobId, NodeId, SessionId, SignatureBytes, SubnetId, Voucher,
     };
 
@@ -80,6 +80,9 @@ pub mod pallet {
 
         /// Draws the servers of jobs. It need only be hard to steer, not hard to foresee.
         type Randomness: Randomness<Self::Hash, BlockNumberFor<Self>>;
+
+        /// What consumers may use without paying for it.
+        type Quotas: Quotas<Self::AccountId>;
 
         /// Says whether a session may be paid out, and who of its servers forfeits that.
         type PayoutGate: PayoutGate;
@@ -126,7 +129,7 @@ pub mod pallet {
 
         /// Sets up what benchmarks need of other pallets.
         #[cfg(feature = "runtime-benchmarks")]
-        type BenchmarkHelper: crate::benchmarking::BenchmarkHelper;
+        type BenchmarkHelper: crate::benchmarking::BenchmarkHelper<Self::AccountId>;
     }
 
     /// What this pallet puts on hold.
@@ -350,6 +353,8 @@ pub mod pallet {
         SubnetNotActive,
         /// A node has no seat in the subnet: read the roster again.
         NotSeated,
+        /// A server asks more than a quota pays for the model: choose cheaper ones, or pay.
+        PriceAboveQuota,
         /// A node is named twice: add its caps up.
         DuplicateServer,
         /// No chain of the named servers covers every block end to end: ask for a quote.
@@ -489,15 +494,15 @@ pub mod pallet {
             integrator: Option<T::AccountId>,
         ) -> DispatchResult {
             let consumer = ensure_signed(origin)?;
-            Self::do_open_session(
-                consumer,
+            let opening = Opening {
                 subnet,
                 session_key,
                 caps,
                 duration,
                 seed_commitment,
                 integrator,
-            )
+            };
+            Self::do_open_session(consumer, Funding::Own, opening)
         }
 
         /// Settles a session: records the last voucher of each server that served, and the root
@@ -598,6 +603,32 @@ pub mod pallet {
             ensure_signed(origin)?;
             Self::do_refund_job(job)?;
             Ok(Pays::No.into())
+        }
+
+        /// Opens a session like [`open_session`](Self::open_session) that the consumer's quota pays for: the
+        /// deposit is taken of what it may use today, and what is not needed is given back. No
+        /// server may ask more than a quota pays.
+        #[pallet::call_index(8)]
+        #[pallet::weight(T::WeightInfo::open_session_by_quota(caps.len() as u32))]
+        pub fn open_session_by_quota(
+            origin: OriginFor<T>,
+            subnet: SubnetId,
+            session_key: [u8; 32],
+            caps: Caps<T>,
+            duration: BlockNumberFor<T>,
+            seed_commitment: Digest,
+            integrator: Option<T::AccountId>,
+        ) -> DispatchResult {
+            let consumer = ensure_signed(origin)?;
+            let opening = Opening {
+                subnet,
+                session_key,
+                caps,
+                duration,
+                seed_commitment,
+                integrator,
+            };
+            Self::do_open_session(consumer, Funding::Quota, opening)
         }
     }
 }

@@ -10,14 +10,14 @@ use frame_support::{
     BoundedVec, Twox64Concat,
 };
 use quipu_primitives::{
-    traits::{NodeKeys, Nodes, PayoutGate, Roster, Seat},
+    traits::{Grant, NodeKeys, Nodes, PayoutGate, Quotas, Roster, Seat},
     voucher_payload, Balance, Digest, JobId, NodeId, SessionId, SignatureBytes, Span, SubnetId,
     Voucher,
 };
 use sp_core::{sr25519, Pair, H256};
 use sp_runtime::{
     traits::{BlakeTwo256, Hash},
-    BuildStorage,
+    BuildStorage, DispatchError,
 };
 
 pub type AccountId = u64;
@@ -80,6 +80,7 @@ impl Config for Test {
     type Nodes = Book;
     type Roster = Book;
     type Randomness = Dice;
+    type Quotas = Book;
     type PayoutGate = Book;
     type MaxSessionDuration = ConstU64<MAX_DURATION>;
     type SettlementWindow = ConstU64<WINDOW>;
@@ -95,7 +96,16 @@ impl Config for Test {
     type BenchmarkHelper = Book;
 }
 
+/// Pays for what consumers use of their quotas.
+pub const PAYER: AccountId = 700;
+/// The day of every quota.
+pub const DAY: u32 = 3;
+/// Parameters of a block of every model.
+pub const BLOCK_PARAMETERS: u64 = 12_345;
+
 parameter_types! {
+    /// What a server may ask to be paid by quota.
+    pub static HighestPrice: Balance = 1_000;
     /// Sessions of which the gate was told that they ended.
     pub static Ended: Vec<SessionId> = Vec::new();
 }
@@ -117,6 +127,9 @@ pub type Withheld = StorageMap<Book, Twox64Concat, SessionId, ()>;
 /// Sessions that nobody will look at any more.
 #[storage_alias]
 pub type Decided = StorageMap<Book, Twox64Concat, SessionId, ()>;
+/// What is left of each consumer's quota.
+#[storage_alias]
+pub type QuotaOf = StorageMap<Book, Twox64Concat, AccountId, Balance>;
 /// Those of a session's servers that get nothing.
 #[storage_alias]
 pub type Forfeited = StorageMap<Book, Twox64Concat, SessionId, Vec<NodeId>>;
@@ -165,6 +178,33 @@ impl Roster for Book {
     fn context_length(subnet: SubnetId) -> Option<u32> {
         Models::get(subnet).map(|(_, context, _)| context)
     }
+    fn block_parameters(subnet: SubnetId) -> Option<u64> {
+        Models::contains_key(subnet).then_some(BLOCK_PARAMETERS)
+    }
+}
+
+impl Quotas<AccountId> for Book {
+    fn take(holder: &AccountId, amount: Balance) -> Result<Grant<AccountId>, DispatchError> {
+        let left = QuotaOf::get(holder)
+            .unwrap_or_default()
+            .checked_sub(amount)
+            .ok_or("QuotaExceeded")?;
+        QuotaOf::insert(holder, left);
+        Ok(Grant {
+            payer: PAYER,
+            day: DAY,
+        })
+    }
+    fn give_back(holder: &AccountId, day: u32, amount: Balance) {
+        assert_eq!(day, DAY);
+        QuotaOf::mutate(holder, |left| {
+            *left = Some(left.unwrap_or_default() + amount)
+        });
+    }
+    fn highest_price(block_parameters: u64) -> Balance {
+        assert_eq!(block_parameters, BLOCK_PARAMETERS);
+        HighestPrice::get()
+    }
 }
 
 impl PayoutGate for Book {
@@ -183,7 +223,12 @@ impl PayoutGate for Book {
 }
 
 #[cfg(feature = "runtime-benchmarks")]
-impl crate::benchmarking::BenchmarkHelper for Book {
+impl crate::benchmarking::BenchmarkHelper<AccountId> for Book {
+    fn grant_quota(consumer: &AccountId) {
+        QuotaOf::insert(consumer, Balance::MAX / 2);
+        let _ =
+            <Balances as frame_support::traits::fungible::Mutate<_>>::mint_into(&PAYER, 1 << 100);
+    }
     fn subnet(seats: u32, price: Balance) -> (SubnetId, Vec<NodeId>) {
         let chain = seats.min(MAX_SERVERS) as u16;
         Models::insert(9, (chain, 1_000, true));

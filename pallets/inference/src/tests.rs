@@ -3,6 +3,7 @@
 mod jobs;
 mod payout;
 mod queue;
+mod quota;
 mod random;
 mod sessions;
 mod views;

@@ -1,12 +1,12 @@
 //! What the pallet stores.
 
-use crate::Config;
+use crate::{Caps, Config};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, CloneNoBound, DebugNoBound, EqNoBound, PartialEqNoBound};
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
-    cost, job::FinishReason, views::SessionStatus, Balance, Digest, JobId, NodeId, SessionId, Span,
-    SubnetId,
+    cost, job::FinishReason, traits::Grant, views::SessionStatus, Balance, Digest, JobId, NodeId,
+    SessionId, Span, SubnetId,
 };
 use scale_info::TypeInfo;
 
@@ -50,6 +50,32 @@ pub struct Settlement<BlockNumber> {
     pub at: BlockNumber,
 }
 
+/// What a session is opened with.
+#[derive(CloneNoBound, DebugNoBound)]
+pub struct Opening<T: Config> {
+    /// The subnet that is to serve it.
+    pub subnet: SubnetId,
+    /// The sr25519 key that will sign its vouchers.
+    pub session_key: [u8; 32],
+    /// Its servers, stand-bys included, each with the most that it can be paid.
+    pub caps: Caps<T>,
+    /// Blocks for which it is open.
+    pub duration: BlockNumberFor<T>,
+    /// Commitment to the client's sampling nonce.
+    pub seed_commitment: Digest,
+    /// Who brought the consumer.
+    pub integrator: Option<T::AccountId>,
+}
+
+/// Who pays for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Funding {
+    /// The consumer.
+    Own,
+    /// The consumer's quota.
+    Quota,
+}
+
 /// A session.
 #[derive(
     CloneNoBound, DebugNoBound, PartialEqNoBound, EqNoBound, Encode, Decode, MaxEncodedLen, TypeInfo,
@@ -59,8 +85,10 @@ pub struct Settlement<BlockNumber> {
 pub struct Session<T: Config> {
     /// The subnet that serves it.
     pub subnet: SubnetId,
-    /// Who pays.
+    /// Who asks, and pays unless its quota does.
     pub consumer: T::AccountId,
+    /// What of the consumer's quota pays, if that does.
+    pub grant: Option<Grant<T::AccountId>>,
     /// The sr25519 key that signs its vouchers.
     pub session_key: [u8; 32],
     /// Commitment to the client's sampling nonce.
@@ -102,6 +130,14 @@ impl<T: Config> Session<T> {
             SessionStatus::Settling
         } else {
             SessionStatus::Open
+        }
+    }
+
+    /// Whose funds are on hold.
+    pub fn payer(&self) -> &T::AccountId {
+        match &self.grant {
+            Some(grant) => &grant.payer,
+            None => &self.consumer,
         }
     }
 

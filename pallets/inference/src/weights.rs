@@ -23,6 +23,8 @@ pub(crate) fn job<T: Config>(prompt: u32) -> Weight {
 pub trait WeightInfo {
     /// A session with `s` servers.
     fn open_session(s: u32) -> Weight;
+    /// The same with `s` servers, by quota.
+    fn open_session_by_quota(s: u32) -> Weight;
     /// A session with the most servers, of which `v` have a voucher.
     fn settle(v: u32) -> Weight;
     /// The last server of the most.
@@ -51,6 +53,9 @@ const STEP: Weight = Weight::from_parts(100_000_000, 1_000);
 impl WeightInfo for () {
     fn open_session(s: u32) -> Weight {
         STEP.saturating_mul(u64::from(s).saturating_add(1))
+    }
+    fn open_session_by_quota(s: u32) -> Weight {
+        Self::open_session(s)
     }
     fn settle(v: u32) -> Weight {
         STEP.saturating_mul(u64::from(v).saturating_add(1))

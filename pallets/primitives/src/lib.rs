@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod audit;
+pub mod economy;
 pub mod hash;
 pub mod ids;
 pub mod job;

@@ -257,6 +257,18 @@ impl fmt::Display for ManifestError {
 }
 
 impl ModelConfig {
+    /// Parameters of a block: of its projections and of its feed-forward layer, which is gated. What norms
+    /// and biases add is too little to be paid for.
+    pub fn block_parameters(&self) -> u64 {
+        let (hidden, head) = (u64::from(self.hidden_size), u64::from(self.head_dim));
+        let queries = head.saturating_mul(self.heads.into());
+        let keys = head.saturating_mul(self.kv_heads.into());
+        // Queries and output, keys and values; gate, up and down.
+        let attention = queries.saturating_add(keys).saturating_mul(2);
+        let feed_forward = u64::from(self.intermediate_size).saturating_mul(3);
+        hidden.saturating_mul(attention.saturating_add(feed_forward))
+    }
+
     /// Can a model have this shape?
     pub fn validate(&self) -> Result<(), ManifestError> {
         let sizes = [

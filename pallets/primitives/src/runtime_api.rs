@@ -3,7 +3,7 @@
 // `decl_runtime_apis` repeats the bounds of its parameters.
 #![allow(clippy::multiple_bound_locations)]
 
-pub use crate::views::*;
+pub use crate::{economy::*, views::*};
 
 use crate::{
     ids::{JobId, NodeId, SessionId, SubnetId},
@@ -38,6 +38,22 @@ sp_api::decl_runtime_apis! {
         /// chain of servers.
         fn quote(subnet: SubnetId, positions: u32) -> Result<Quote, QuoteError>;
     }
+
+    /// What there is, where it comes from, and who earns what.
+    pub trait EconomyApi<AccountId: codec::Codec> {
+        /// The supply of QPU, and where it comes from.
+        fn supply() -> SupplyInfo<AccountId>;
+        /// What a node earns by its stake.
+        fn stake_income(node: NodeId) -> StakeIncome;
+        /// What others than its owner have at stake for a node; `None` where nobody has and nothing is
+        /// left to be paid.
+        fn pool(node: NodeId) -> Option<PoolInfo>;
+        /// What somebody has at stake for another's node.
+        fn delegation(node: NodeId, delegator: AccountId) -> Option<DelegationInfo>;
+        /// What a holder may use today without paying for it.
+        fn quota(holder: AccountId) -> QuotaInfo;
+    }
+
     /// Audits.
     pub trait AuditsApi<AccountId: codec::Codec> {
         /// The audit of a server's work in a session, for as long as its record is kept.

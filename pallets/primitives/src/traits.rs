@@ -75,6 +75,8 @@ pub trait Roster {
     fn blocks(subnet: SubnetId) -> Option<u16>;
     /// Longest sequence of the subnet's model.
     fn context_length(subnet: SubnetId) -> Option<u32>;
+    /// Parameters of one block of the subnet's model.
+    fn block_parameters(subnet: SubnetId) -> Option<u64>;
 }
 
 /// The bonds. Owned by `staking`.
@@ -86,9 +88,12 @@ pub trait Bonds {
     fn pending_slash(node: NodeId) -> Balance;
     /// Self-bond without which no node may hold a seat.
     fn minimum_self_bond() -> Balance;
-    /// Is nothing of the node left in the ledger, not even a chunk that waits for release? Only
-    /// then may the node be removed.
+    /// Is nothing of the node left in the ledger, not even a chunk that waits for release, nor
+    /// anybody's delegation? Only then may the node be removed.
     fn is_free(node: NodeId) -> bool;
+    /// The node's subnet is dissolved: all that is still bonded for it is asked back, the owner's
+    /// and what others delegated, and waits for its release as if they had asked. Bounded.
+    fn unbond_all(node: NodeId);
 }
 
 /// Told when a bond changed, by its owner or by a slash. Implemented by `subnets`, which takes the
@@ -102,6 +107,56 @@ pub trait OnBondChange {
 pub trait OnColdkeySwap<AccountId> {
     /// Moves what `old` holds for the node to `new`. An error refuses the swap.
     fn coldkey_swapped(node: NodeId, old: &AccountId, new: &AccountId) -> DispatchResult;
+}
+
+/// What nodes earn by what they have at stake. Owned by `emission`.
+pub trait StakeRewards<AccountId> {
+    /// So much counts from now on of what is at stake for the node. What it earned until now stays
+    /// its own.
+    fn stake_changed(node: NodeId, stake: Balance);
+    /// What the node earned and nobody collected yet.
+    fn earned(node: NodeId) -> Balance;
+    /// Pays all of that to the account, and says how much it was. Nothing where there is nothing,
+    /// or where the account can't take it.
+    fn collect(node: NodeId, to: &AccountId) -> Balance;
+}
+
+impl<AccountId> StakeRewards<AccountId> for () {
+    fn stake_changed(_: NodeId, _: Balance) {}
+    fn earned(_: NodeId) -> Balance {
+        0
+    }
+    fn collect(_: NodeId, _: &AccountId) -> Balance {
+        0
+    }
+}
+
+/// Told what auditors did. Owned by `emission`.
+pub trait AuditDuties<AccountId> {
+    /// The node was drawn and did not say what it found.
+    fn duty_missed(node: NodeId);
+    /// The node looked at work of this price, and what it said turned out to be so.
+    fn duty_done(node: NodeId, owner: &AccountId, price: Balance);
+}
+
+/// What was taken of a holder's quota.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct Grant<AccountId> {
+    /// Whose funds pay.
+    pub payer: AccountId,
+    /// The day whose quota it was.
+    pub day: u32,
+}
+
+/// Inference that holders of QPU need not pay for. Owned by `access`.
+pub trait Quotas<AccountId> {
+    /// Takes so much of what the holder may use today. The caller puts it on hold on the payer's account.
+    fn take(holder: &AccountId, amount: Balance) -> Result<Grant<AccountId>, DispatchError>;
+    /// So much of what was taken on that day was not needed.
+    fn give_back(holder: &AccountId, day: u32, amount: Balance);
+    /// The most that a server may ask for a position and a block of so many parameters to be paid like
+    /// that.
+    fn highest_price(block_parameters: u64) -> Balance;
 }
 
 /// Who still needs a node, so that it can't be removed under its feet.

@@ -256,3 +256,52 @@ pub struct AuditInfo<AccountId> {
     /// The digest of the last receipt of the work that is judged.
     pub head: Option<Digest>,
 }
+
+/// What others than its owner have at stake for a node, and on which terms.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct PoolInfo {
+    /// The node.
+    pub node: NodeId,
+    /// What is delegated and not asked back.
+    pub amount: Balance,
+    /// The shares of that.
+    pub shares: u128,
+    /// What was asked back and waits for its release.
+    pub leaving: Balance,
+    /// How many delegations there are.
+    pub delegators: u32,
+    /// The share of the delegators' rewards that the owner keeps, in parts of 10⁹.
+    pub commission_parts: u32,
+    /// The block from which on all is paid out of a pool that is closed.
+    pub closed_until: Option<u32>,
+    /// What delegators may claim together.
+    pub rewards: Balance,
+    /// What the owner may claim.
+    pub owner_rewards: Balance,
+}
+
+/// What somebody has at stake for another's node.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct DelegationInfo {
+    /// The node.
+    pub node: NodeId,
+    /// What is delegated and not asked back.
+    pub amount: Balance,
+    /// The shares of the node's pool for that.
+    pub shares: u128,
+    /// What of the amount moved here from other nodes and still answers for them.
+    pub liable: Balance,
+    /// What may be claimed.
+    pub rewards: Balance,
+    /// What was asked back, in the order of release.
+    pub chunks: Vec<DelegationChunk>,
+}
+
+/// Part of a delegation that was asked back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct DelegationChunk {
+    /// How much.
+    pub amount: Balance,
+    /// The block from which on it can be paid out.
+    pub release_at: u32,
+}

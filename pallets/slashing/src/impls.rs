@@ -10,7 +10,7 @@ use crate::{
 };
 use frame_support::{
     defensive, ensure,
-    traits::{fungible::Balanced, Get, Imbalance},
+    traits::{fungible::Balanced, Get, Imbalance, OnUnbalanced},
     weights::{Weight, WeightMeter},
 };
 use frame_system::pallet_prelude::BlockNumberFor;
@@ -99,7 +99,7 @@ impl<T: Config> Pallet<T> {
         let (to_reporter, rest) = Self::pay(proceeds, reporter, case.reporter.as_ref());
         let (to_victim, rest) = Self::pay(rest, victim, case.victim.as_ref());
         let burned = rest.peek();
-        drop(rest);
+        T::OnBurn::on_unbalanced(rest);
         let node = case.node;
         Docket::<T>::decide(id, case, State::Applied { taken });
         Self::deposit_event(Event::CaseApplied {

@@ -45,7 +45,10 @@ pub mod pallet {
     use alloc::boxed::Box;
     use frame_support::{
         pallet_prelude::*,
-        traits::fungible::{Balanced, Credit},
+        traits::{
+            fungible::{Balanced, Credit},
+            OnUnbalanced,
+        },
     };
     use frame_system::pallet_prelude::*;
     use quipu_primitives::{
@@ -75,6 +78,9 @@ pub mod pallet {
 
         /// The money that bonds are held in.
         type Currency: Balanced<Self::AccountId, Balance = Balance>;
+
+        /// Burns what nobody gets of a slash.
+        type OnBurn: OnUnbalanced<CreditOf<Self>>;
 
         /// The bonds.
         type Bonds: Slashable<Proceeds = CreditOf<Self>>;

@@ -65,6 +65,7 @@ parameter_types! {
 impl Config for Test {
     type WeightInfo = ();
     type Currency = Balances;
+    type OnBurn = ();
     type Bonds = Book;
     type Nodes = Book;
     type Services = Book;

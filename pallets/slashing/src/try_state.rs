@@ -7,7 +7,7 @@ use crate::{
 use alloc::collections::BTreeMap;
 use frame_support::ensure;
 use quipu_primitives::{
-    traits::{Cause, Nodes, Slashable},
+    traits::{Cause, Nodes},
     NodeId,
 };
 use sp_runtime::TryRuntimeError;
@@ -58,10 +58,6 @@ impl<T: Config> Pallet<T> {
             "a standing is not what the cases say"
         );
         for (node, standing) in standings {
-            ensure!(
-                standing.amount <= T::Bonds::slashable(node),
-                "more will be taken than is at stake"
-            );
             ensure!(
                 standing.pending == 0 || T::Nodes::keys(node).is_some(),
                 "pending case of no node"

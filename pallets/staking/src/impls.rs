@@ -1,25 +1,26 @@
-//! What the calls do once their origin is known, and the traits by which other pallets see the
-//! bonds.
+//! What the calls of owners do once their origin is known, and the traits by which other pallets see
+//! what is at stake.
 
 use crate::{
-    book::{Book, Taken},
-    Config, CurrentValidators, Error, Event, HoldReason, Ledger, Ledgers, Pallet,
-    PlannedValidators, Sessions,
+    book::{Book, Stake, Taken},
+    liens::Liens,
+    Config, CurrentValidators, Departed, Error, Event, HoldReason, Ledger, Ledgers, Pallet,
+    PlannedValidators, Pools, Sessions,
 };
 use frame_support::{
-    ensure,
+    defensive, ensure,
     storage::with_storage_layer,
     traits::{fungible::InspectHold, Get, Imbalance},
 };
 use quipu_primitives::{
     node_account,
-    traits::{Bonds, Nodes, Obligations, OnBondChange, OnColdkeySwap, PendingSlashes, Slashable},
+    traits::{
+        Bonds, Nodes, Obligations, OnBondChange, OnColdkeySwap, PendingSlashes, Slashable,
+        StakeRewards,
+    },
     Balance, NodeId, ROOT_SUBNET,
 };
-use sp_runtime::{
-    traits::{Saturating, Zero},
-    DispatchError, DispatchResult,
-};
+use sp_runtime::{traits::Zero, DispatchError, DispatchResult};
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_bond(who: T::AccountId, node: NodeId, amount: Balance) -> DispatchResult {
@@ -35,11 +36,11 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_unbond(who: T::AccountId, node: NodeId, amount: Balance) -> DispatchResult {
         Self::ensure_owner(&who, node)?;
-        let now = frame_system::Pallet::<T>::block_number();
-        let release_at = now.saturating_add(T::UnbondingPeriod::get());
-        let self_bond = Book::<T>::change(node, |ledger| {
-            ledger.unbond(amount, release_at)?;
-            Ok(ledger.own)
+        let release_at = Self::release_at();
+        let self_bond = Book::<T>::change(node, |stake| {
+            stake.ledger.unbond(amount, release_at)?;
+            Self::ensure_free_of_liens(node, stake.ledger.own)?;
+            Ok(stake.ledger.own)
         })?;
         Self::deposit_event(Event::Unbonded {
             node,
@@ -52,9 +53,9 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_rebond(who: T::AccountId, node: NodeId, amount: Balance) -> DispatchResult {
         Self::ensure_owner(&who, node)?;
-        let self_bond = Book::<T>::change(node, |ledger| {
-            ledger.rebond(amount)?;
-            Ok(ledger.own)
+        let self_bond = Book::<T>::change(node, |stake| {
+            stake.ledger.rebond(amount)?;
+            Ok(stake.ledger.own)
         })?;
         Self::deposit_event(Event::Rebonded {
             node,
@@ -66,14 +67,18 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_withdraw(node: NodeId) -> DispatchResult {
         let coldkey = Self::owner(node)?;
-        let pending = T::Slasher::pending(node);
-        ensure!(pending.is_zero(), Error::<T>::SlashPending);
+        Self::ensure_not_charged(node)?;
         let amount = Book::<T>::withdraw(node, &coldkey)?;
         Self::deposit_event(Event::Withdrawn {
             node,
-            coldkey,
+            coldkey: coldkey.clone(),
             amount,
         });
+        // With the last of a bond goes what it earned, so that the node can be removed. Where the account can't
+        // take it, it stays to be claimed.
+        if !Ledgers::<T>::contains_key(node) && !Self::rewards_of(node).is_zero() {
+            let _ = with_storage_layer(|| Self::do_claim_own(coldkey, node));
+        }
         Ok(())
     }
 
@@ -98,8 +103,7 @@ impl<T: Config> Pallet<T> {
         Self::ensure_owner(who, node)?;
         let keys = T::Nodes::keys(node).ok_or(Error::<T>::NoSuchNode)?;
         ensure!(keys.subnet == ROOT_SUBNET, Error::<T>::NotRootNode);
-        ensure!(Ledgers::<T>::contains_key(node), Error::<T>::NotBonded);
-        Book::<T>::change(node, |ledger| {
+        Book::<T>::mark(node, |ledger| {
             ensure!(ledger.chilled != chilled, already);
             ledger.chilled = chilled;
             Ok(())
@@ -112,7 +116,7 @@ impl<T: Config> Pallet<T> {
             .ok_or(Error::<T>::NoSuchNode)
     }
 
-    fn ensure_owner(who: &T::AccountId, node: NodeId) -> DispatchResult {
+    pub(crate) fn ensure_owner(who: &T::AccountId, node: NodeId) -> DispatchResult {
         ensure!(Self::owner(node)? == *who, Error::<T>::NotOwner);
         Ok(())
     }
@@ -125,6 +129,16 @@ impl<T: Config> Pallet<T> {
     /// What counts of a self-bond: pending slashes may take all that they cost from it.
     pub(crate) fn what_counts(node: NodeId, ledger: &Ledger<T>) -> Balance {
         ledger.own.saturating_sub(T::Slasher::pending(node))
+    }
+
+    /// What earns, of all that is at stake for a node: nothing where what counts of the self-bond is too
+    /// little for a seat.
+    pub(crate) fn what_earns(node: NodeId, stake: &Stake<T>) -> Balance {
+        let own = Self::what_counts(node, &stake.ledger);
+        match own < T::MinSelfBond::get() {
+            true => 0,
+            false => own.saturating_add(stake.pool.backing()),
+        }
     }
 
     /// The account that stands for a node in the sessions.
@@ -148,6 +162,43 @@ impl<T: Config> Bonds for Pallet<T> {
 
     fn is_free(node: NodeId) -> bool {
         !Ledgers::<T>::contains_key(node)
+            && !Pools::<T>::contains_key(node)
+            && !Departed::<T>::contains_key(node)
+    }
+
+    fn unbond_all(node: NodeId) {
+        let now = Self::now();
+        let release_at = Self::release_at();
+        let asked_back = with_storage_layer(|| {
+            Book::<T>::change(node, |stake| {
+                let own = stake.ledger.unbond_all(release_at);
+                let pool = &mut stake.pool;
+                if pool.closed_at.is_some() || pool.active.shares.is_zero() {
+                    return Ok((own, None));
+                }
+                pool.closed_at = Some(now);
+                Ok((own, Some(pool.active.amount)))
+            })
+        });
+        let Ok((own, others)) = asked_back else {
+            defensive!("what is at stake for a node could not be asked back");
+            return;
+        };
+        if !own.is_zero() {
+            Self::deposit_event(Event::Unbonded {
+                node,
+                amount: own,
+                self_bond: 0,
+                release_at,
+            });
+        }
+        if let Some(amount) = others {
+            Self::deposit_event(Event::PoolClosed {
+                node,
+                amount,
+                release_at,
+            });
+        }
     }
 }
 
@@ -164,10 +215,15 @@ impl<T: Config> Slashable for Pallet<T> {
     }
 
     fn slashable(node: NodeId) -> Balance {
-        Ledgers::<T>::get(node).map_or(0, |ledger| ledger.total())
+        Stake::<T>::of(node)
+            .total()
+            .saturating_add(Liens::<T>::liable(node))
     }
 
     fn pending_changed(node: NodeId) {
+        let charged = !T::Slasher::pending(node).is_zero();
+        Liens::<T>::set_charged(node, charged);
+        T::Rewards::stake_changed(node, Self::what_earns(node, &Stake::of(node)));
         T::OnBondChange::bond_changed(node, Self::self_bond(node));
     }
 }

@@ -7,8 +7,8 @@ use frame_support::{
     derive_impl,
     pallet_prelude::ValueQuery,
     parameter_types, storage_alias,
-    traits::{ConstU128, ConstU32, ConstU64},
-    Twox64Concat,
+    traits::{fungible::Mutate, tokens::Preservation, ConstU128, ConstU32, ConstU64},
+    PalletId, Twox64Concat,
 };
 use pallet_session::{
     disabling::UpToLimitWithReEnablingDisablingStrategy, historical as pallet_session_historical,
@@ -16,7 +16,10 @@ use pallet_session::{
 };
 use quipu_primitives::{
     node_account,
-    traits::{Cause, Charge, NodeKeys, Nodes, OnBondChange, PendingSlashes, Slashable, Slasher},
+    traits::{
+        Cause, Charge, NodeKeys, Nodes, OnBondChange, PendingSlashes, Slashable, Slasher,
+        StakeRewards,
+    },
     Balance, NodeId, SubnetId, ROOT_SUBNET,
 };
 use sp_runtime::{
@@ -96,7 +99,14 @@ pub const PERIOD: u64 = 40;
 pub const WINDOW: u32 = 8;
 pub const RICH: Balance = 1_000_000;
 
+pub const MIN_DELEGATION: Balance = 50;
+pub const MAX_MOVES: u32 = 3;
+pub const COMMISSION_PERIOD: u64 = 20;
+
 parameter_types! {
+    pub const PotId: PalletId = PalletId(*b"test/pot");
+    pub const MaxCommission: Perbill = Perbill::from_percent(50);
+    pub const MaxCommissionRaise: Perbill = Perbill::from_percent(10);
     pub static MinOffenceFraction: Perbill = Perbill::zero();
     /// What `OnBondChange` was told.
     pub static Told: Vec<(NodeId, Balance)> = Vec::new();
@@ -146,6 +156,12 @@ impl OnBondChange for TestNodes {
 #[storage_alias]
 type PendingOf = StorageMap<Court, Twox64Concat, NodeId, Balance, ValueQuery>;
 
+/// Charges a node with something that is not decided yet.
+pub fn charge(node: NodeId, amount: Balance) {
+    PendingOf::mutate(node, |pending| *pending += amount);
+    Staking::pending_changed(node);
+}
+
 /// Takes what offences of consensus cost, and burns it.
 pub struct Court;
 
@@ -179,6 +195,37 @@ impl PendingSlashes for Court {
     }
 }
 
+#[storage_alias]
+type StakeOf = StorageMap<Fountain, Twox64Concat, NodeId, Balance, ValueQuery>;
+#[storage_alias]
+type EarnedOf = StorageMap<Fountain, Twox64Concat, NodeId, Balance, ValueQuery>;
+
+/// What nodes earn, as tests say; paid by the account 100.
+pub struct Fountain;
+
+impl StakeRewards<AccountId32> for Fountain {
+    fn stake_changed(node: NodeId, stake: Balance) {
+        StakeOf::insert(node, stake);
+    }
+    fn earned(node: NodeId) -> Balance {
+        EarnedOf::get(node)
+    }
+    fn collect(node: NodeId, to: &AccountId32) -> Balance {
+        let amount = EarnedOf::take(node);
+        Balances::transfer(&acc(100), to, amount, Preservation::Preserve).unwrap()
+    }
+}
+
+/// Lets a node earn something.
+pub fn earn(node: NodeId, amount: Balance) {
+    EarnedOf::mutate(node, |earned| *earned += amount);
+}
+
+/// What counts of what is at stake for a node, as it was told.
+pub fn earning_stake(node: NodeId) -> Balance {
+    StakeOf::get(node)
+}
+
 /// Takes what waits to be taken of a node.
 pub fn decide(node: NodeId) {
     let amount = PendingOf::take(node);
@@ -195,7 +242,7 @@ pub fn acquit(node: NodeId) {
 #[cfg(feature = "runtime-benchmarks")]
 impl crate::BenchmarkHelper<AccountId32> for TestNodes {
     fn root_node(coldkey: &AccountId32) -> NodeId {
-        let node = 200 + Self::of_subnet(ROOT_SUBNET).len() as NodeId;
+        let node = 300 + Self::of_subnet(ROOT_SUBNET).len() as NodeId;
         add_node(node, ROOT_SUBNET, coldkey.clone());
         node
     }
@@ -204,6 +251,9 @@ impl crate::BenchmarkHelper<AccountId32> for TestNodes {
         200
     }
     fn seat(_: NodeId) {}
+    fn earn(node: NodeId) {
+        earn(node, 1_000);
+    }
     fn set_keys(root_node: NodeId) {
         let validator = Staking::validator_id(root_node);
         pallet_session::NextKeys::<Test>::insert(validator, keys(root_node.into()));
@@ -221,11 +271,18 @@ impl Config for Test {
     type Currency = Balances;
     type Nodes = TestNodes;
     type OnBondChange = TestNodes;
+    type Rewards = Fountain;
     type Slasher = Court;
     type Sessions = Session;
+    type PotId = PotId;
     type UnbondingPeriod = ConstU64<PERIOD>;
     type MaxUnbondingChunks = ConstU32<MAX_CHUNKS>;
     type MinBond = ConstU128<MIN_BOND>;
+    type MinDelegation = ConstU128<MIN_DELEGATION>;
+    type MaxCommission = MaxCommission;
+    type MaxCommissionRaise = MaxCommissionRaise;
+    type CommissionPeriod = ConstU64<COMMISSION_PERIOD>;
+    type MaxMoves = ConstU32<MAX_MOVES>;
     type MinSelfBond = ConstU128<500>;
     type MinValidatorBond = ConstU128<MIN_VALIDATOR_BOND>;
     type MaxValidators = ConstU32<MAX_VALIDATORS>;
@@ -269,7 +326,8 @@ pub fn run_to_session(session: u32) {
     }
 }
 
-/// Accounts 1 to 9 with money; server nodes 11 and 12 of accounts 1 and 2 in subnet 1.
+/// Accounts 1 to 9 with money, and 100 that pays what nodes earn; server nodes 11 and 12 of accounts
+/// 1 and 2 in subnet 1.
 pub fn new_test_ext() -> sp_io::TestExternalities {
     ext_with_validators(&[])
 }
@@ -283,7 +341,10 @@ pub fn ext_with_validators(bonds: &[Balance]) -> sp_io::TestExternalities {
     let mut storage = frame_system::GenesisConfig::<Test>::default()
         .build_storage()
         .unwrap();
-    let balances = (1..=9).map(|seed| (acc(seed), RICH)).collect();
+    let balances = (1..=9)
+        .chain([100])
+        .map(|seed| (acc(seed), if seed == 100 { 1_000 * RICH } else { RICH }))
+        .collect();
     pallet_balances::GenesisConfig::<Test> {
         balances,
         dev_accounts: None,

@@ -68,7 +68,7 @@ impl<T: Config> Pallet<T> {
         T::Sessions::disable(Self::validator_id(node), fraction);
         EarlyElection::<T>::put(true);
         if Ledgers::<T>::get(node).is_some_and(|ledger| !ledger.chilled) {
-            let chilled = Book::<T>::change(node, |ledger| {
+            let chilled = Book::<T>::mark(node, |ledger| {
                 ledger.chilled = true;
                 Ok(())
             });

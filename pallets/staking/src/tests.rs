@@ -1,7 +1,10 @@
 //! Stories of owners, validators and offenders.
 
+mod delegation;
 mod election;
+mod moves;
 mod offences;
+mod rewards;
 mod walk;
 
 use crate::{mock::*, *};
@@ -340,6 +343,27 @@ fn an_unsigned_call_is_refused() {
             Staking::withdraw(RuntimeOrigin::root(), 11),
             DispatchError::BadOrigin
         );
+        let (node, from, to, amount, delegator) = (11, 11, 12, 500, acc(3));
+        let again = delegator.clone();
+        let commission = Perbill::zero();
+        for call in [
+            Call::delegate { node, amount },
+            Call::undelegate { node, amount },
+            Call::withdraw_delegation { node, delegator },
+            Call::set_commission { node, commission },
+            Call::claim { node },
+            Call::claim_own { node },
+            Call::release_delegator {
+                node,
+                delegator: again,
+            },
+            Call::move_delegation { from, to, amount },
+            Call::move_bond { from, to, amount },
+            Call::clear_moves { node },
+        ] {
+            let sent = RuntimeCall::Staking(call).dispatch(RuntimeOrigin::none());
+            assert_eq!(sent.unwrap_err().error, DispatchError::BadOrigin);
+        }
     });
 }
 
@@ -349,21 +373,63 @@ fn a_genesis_that_bonds_dust_is_refused() {
     ext_with_validators(&[MIN_BOND, MIN_BOND - 1]);
 }
 
+/// A ledger with chunks that are released at blocks 1, 2 and so on.
+fn ledger(own: Balance, parts: &[Balance]) -> Ledger<Test> {
+    let unbonding = (1..).zip(parts.iter().copied());
+    Ledger::<Test> {
+        own,
+        unbonding: unbonding
+            .map(|(release_at, amount)| Chunk { amount, release_at })
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap(),
+        chilled: false,
+    }
+}
+
+#[test]
+fn all_of_a_bond_waits_even_where_there_is_no_room() {
+    // Self-bond, chunks, and when it is released; then the chunks with their blocks.
+    type Case = (Balance, &'static [Balance], u64, &'static [(Balance, u64)]);
+    let cases: &[Case] = &[
+        (0, &[], 9, &[]),
+        (0, &[5], 9, &[(5, 1)]),
+        (7, &[], 9, &[(7, 9)]),
+        (7, &[5], 9, &[(5, 1), (7, 9)]),
+        (7, &[5], 1, &[(12, 1)]),
+        // The period was shortened: what waits longer keeps its block.
+        (7, &[5, 5], 1, &[(5, 1), (12, 2)]),
+        (7, &[1, 2, 3, 4], 9, &[(1, 1), (2, 2), (3, 3), (11, 9)]),
+    ];
+    for (own, parts, release_at, expected) in cases {
+        let mut left = ledger(*own, parts);
+        assert_eq!(left.unbond_all(*release_at), *own);
+        let chunks = left.unbonding.iter();
+        let chunks: Vec<_> = chunks
+            .map(|chunk| (chunk.amount, chunk.release_at))
+            .collect();
+        assert_eq!((left.own, &chunks[..]), (0, *expected), "{own} {parts:?}");
+    }
+}
+
+#[test]
+fn what_moved_here_is_taken_from_the_bond_before_what_waits() {
+    for (own, parts, amount, left) in [
+        (10, &[5, 5][..], 4, (6, vec![5, 5])),
+        (10, &[5, 5], 12, (0, vec![5, 3])),
+        (10, &[5, 5], 15, (0, vec![5])),
+        (10, &[5, 5], Balance::MAX, (0, vec![])),
+        (0, &[], 5, (0, vec![])),
+    ] {
+        let mut after = ledger(own, parts);
+        after.take_last(amount);
+        let chunks: Vec<_> = after.unbonding.iter().map(|chunk| chunk.amount).collect();
+        assert_eq!((after.own, chunks), left, "{own} {parts:?} {amount}");
+    }
+}
+
 #[test]
 fn a_slash_of_many_parts_is_exact() {
-    use crate::types::Chunk;
-    let ledger = |own, parts: &[Balance]| {
-        let unbonding = (1..).zip(parts.iter().copied());
-        Ledger::<Test> {
-            own,
-            unbonding: unbonding
-                .map(|(release_at, amount)| Chunk { amount, release_at })
-                .collect::<Vec<_>>()
-                .try_into()
-                .unwrap(),
-            chilled: false,
-        }
-    };
     // Self-bond, chunks, amount; then what is taken and what is left of each.
     type Case = (
         Balance,

@@ -1,6 +1,6 @@
 //! What the pallet stores, the pure functions on it, and the traits it asks of the runtime.
 
-use crate::{Config, Error};
+use crate::{pool::spread, Config, Error};
 use codec::{Decode, Encode, MaxEncodedLen};
 use frame_support::{
     ensure, traits::Get, CloneNoBound, DebugNoBound, DefaultNoBound, EqNoBound, PartialEqNoBound,
@@ -8,10 +8,7 @@ use frame_support::{
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::Balance;
 use scale_info::TypeInfo;
-use sp_runtime::{
-    helpers_128bit::multiply_by_rational_with_rounding, traits::Zero, ArithmeticError, BoundedVec,
-    DispatchResult, Perbill, Rounding,
-};
+use sp_runtime::{traits::Zero, ArithmeticError, BoundedVec, DispatchResult, Perbill};
 use sp_staking::{EraIndex, SessionIndex};
 
 /// Part of a bond that was asked back.
@@ -74,14 +71,19 @@ impl<T: Config> Ledger<T> {
         self.check_minimum()
     }
 
-    /// Moves part of the self-bond to where it waits for `release_at`.
-    pub fn unbond(&mut self, amount: Balance, release_at: BlockNumberFor<T>) -> DispatchResult {
+    /// Takes out of the self-bond.
+    pub fn lower(&mut self, amount: Balance) -> DispatchResult {
         ensure!(!amount.is_zero(), Error::<T>::ZeroAmount);
         self.own = self
             .own
             .checked_sub(amount)
             .ok_or(Error::<T>::NotEnoughBonded)?;
-        self.check_minimum()?;
+        self.check_minimum()
+    }
+
+    /// Moves part of the self-bond to where it waits for `release_at`.
+    pub fn unbond(&mut self, amount: Balance, release_at: BlockNumberFor<T>) -> DispatchResult {
+        self.lower(amount)?;
         match self
             .unbonding
             .binary_search_by_key(&release_at, |chunk| chunk.release_at)
@@ -100,6 +102,27 @@ impl<T: Config> Ledger<T> {
                 .map_err(|_| Error::<T>::TooManyChunks)?,
         }
         Ok(())
+    }
+
+    /// Moves the whole self-bond to where it waits for `release_at`, and gives how much that is. Where
+    /// there is no room, the last chunk waits along with it.
+    pub fn unbond_all(&mut self, release_at: BlockNumberFor<T>) -> Balance {
+        let amount = core::mem::take(&mut self.own);
+        if amount.is_zero() {
+            return amount;
+        }
+        let is_full = self.unbonding.is_full();
+        match self.unbonding.last_mut() {
+            Some(last) if is_full || last.release_at >= release_at => {
+                last.amount = last.amount.saturating_add(amount);
+                last.release_at = last.release_at.max(release_at);
+            }
+            // There is room.
+            _ => {
+                let _ = self.unbonding.try_push(Chunk { amount, release_at });
+            }
+        }
+        amount
     }
 
     /// Bonds again what waits, of what would wait longest first.
@@ -128,23 +151,34 @@ impl<T: Config> Ledger<T> {
     /// was taken.
     pub fn slash(&mut self, amount: Balance) -> Balance {
         let total = self.total();
-        let amount = amount.min(total);
-        // Of the parts not yet looked at: what they hold, and what is still to be taken of them.
-        let (mut held, mut missing) = (total, amount);
-        let parts = core::iter::once(&mut self.own)
-            .chain(self.unbonding.iter_mut().map(|chunk| &mut chunk.amount));
+        let taken = spread(self.parts(), total, amount);
+        self.drop_empty();
+        taken
+    }
+
+    /// Takes `amount`, or all where there is less, from the self-bond, and what is missing there from
+    /// what would wait longest.
+    pub fn take_last(&mut self, amount: Balance) {
+        let mut missing = amount;
+        let chunks = self.unbonding.iter_mut().rev();
+        let parts = core::iter::once(&mut self.own).chain(chunks.map(|chunk| &mut chunk.amount));
         for part in parts {
-            // `missing` never exceeds `held`, so no cut exceeds its part.
-            let cut = multiply_by_rational_with_rounding(*part, missing, held, Rounding::Up)
-                .unwrap_or_default()
-                .min(*part)
-                .min(missing);
-            held = held.saturating_sub(*part);
-            missing = missing.saturating_sub(cut);
+            let cut = missing.min(*part);
             *part = part.saturating_sub(cut);
+            missing = missing.saturating_sub(cut);
         }
+        self.drop_empty();
+    }
+
+    /// The self-bond and the chunks, in the order in which a slash looks at them.
+    pub fn parts(&mut self) -> impl Iterator<Item = &mut Balance> {
+        core::iter::once(&mut self.own)
+            .chain(self.unbonding.iter_mut().map(|chunk| &mut chunk.amount))
+    }
+
+    /// Forgets chunks of which nothing is left.
+    pub fn drop_empty(&mut self) {
         self.unbonding.retain(|chunk| !chunk.amount.is_zero());
-        amount.saturating_sub(missing)
     }
 
     /// No dust is left bonded.
@@ -203,6 +237,8 @@ pub trait BenchmarkHelper<AccountId> {
     fn server(coldkey: &AccountId) -> quipu_primitives::NodeId;
     /// Gives a bonded server a seat on every block.
     fn seat(server: quipu_primitives::NodeId);
+    /// Lets a node earn something by its stake, where the runtime can.
+    fn earn(_node: quipu_primitives::NodeId) {}
     /// Sets the session keys of a root node.
     fn set_keys(root_node: quipu_primitives::NodeId);
     /// Makes these the validators of the running session.

@@ -2,7 +2,7 @@
 
 use crate::{
     Config, CurrentEra, CurrentValidators, EarlyElection, Era, Event, Ledgers, OffenceFractions,
-    Pallet, PlannedEra, PlannedValidators, Sessions,
+    Pallet, PlannedEra, PlannedValidators, Pools, Sessions,
 };
 use alloc::vec::Vec;
 use core::{cmp::Reverse, marker::PhantomData};
@@ -61,8 +61,8 @@ impl<T: Config> Rotation<T> {
         });
     }
 
-    /// Of the root nodes that stand for election, those with the largest self-bonds, of equal ones
-    /// those with the lower id.
+    /// Of the root nodes that stand for election, those with most at stake, their owners' and others'
+    /// together; of equal ones those with the lower id.
     fn elect() -> BoundedVec<NodeId, T::MaxValidators> {
         let mut candidates: Vec<(Reverse<Balance>, NodeId)> = T::Nodes::of_subnet(ROOT_SUBNET)
             .into_iter()
@@ -72,7 +72,8 @@ impl<T: Config> Rotation<T> {
                 let stands = !ledger.chilled
                     && bond >= T::MinValidatorBond::get()
                     && T::Sessions::has_keys(&Pallet::<T>::validator_id(node));
-                stands.then_some((Reverse(bond), node))
+                let backing = Pools::<T>::get(node).map_or(0, |pool| pool.backing());
+                stands.then_some((Reverse(bond.saturating_add(backing)), node))
             })
             .collect();
         candidates.sort_unstable();

@@ -77,6 +77,9 @@ impl Bonds for TestBonds {
     fn is_free(node: NodeId) -> bool {
         !BondOf::contains_key(node)
     }
+    fn unbond_all(node: NodeId) {
+        BondOf::remove(node);
+    }
 }
 impl OnColdkeySwap<u64> for TestBonds {
     fn coldkey_swapped(node: NodeId, _: &u64, _: &u64) -> DispatchResult {

@@ -79,6 +79,10 @@ impl<T: Config> Roster for Pallet<T> {
     fn context_length(subnet: SubnetId) -> Option<u32> {
         Subnets::<T>::get(subnet).map(|subnet| subnet.context_length)
     }
+
+    fn block_parameters(subnet: SubnetId) -> Option<u64> {
+        Manifests::<T>::get(subnet).map(|manifest| manifest.config.block_parameters())
+    }
 }
 
 impl<T: Config> OnBondChange for Pallet<T> {

@@ -1,16 +1,20 @@
 //! What the benchmarks of a Quipu pallet need to find in the others.
 
 use crate::{
-    AccountId, Balance, Balances, Inference, Runtime, RuntimeOrigin, SessionKeys, Staking, Subnets,
-    System, QPU,
+    clock, Access, AccountId, Balance, Balances, Emission, Inference, Runtime, RuntimeOrigin,
+    SessionKeys, Staking, Subnets, System, QPU,
 };
 use alloc::vec::Vec;
 use codec::Decode;
 use frame_benchmarking::account;
-use frame_support::traits::{fungible::Mutate, Get};
+use frame_support::traits::{
+    fungible::{Inspect, Mutate},
+    Get, OnInitialize,
+};
 use quipu_pallet_slashing::benchmarking::SESSION_KEY;
 use quipu_pallet_subnets::benchmarking::{new_node, new_seat, new_subnet};
 use quipu_primitives::{
+    economy::Bucket,
     manifest::MAX_BLOCKS,
     traits::{Bonds, Nodes},
     NodeId, SessionId, Span, SubnetId, ROOT_SUBNET,
@@ -35,6 +39,13 @@ impl quipu_pallet_subnets::BenchmarkHelper<AccountId> for Setup {
 }
 
 impl quipu_pallet_staking::BenchmarkHelper<AccountId> for Setup {
+    fn earn(_: NodeId) {
+        // A day is emitted, of which all stake has its part.
+        let day = clock::DayBlocks::<Runtime>::get();
+        System::set_block_number(day);
+        Emission::on_initialize(day);
+    }
+
     fn root_node(coldkey: &AccountId) -> NodeId {
         new_node::<Runtime>(ROOT_SUBNET, coldkey)
     }
@@ -152,7 +163,19 @@ impl quipu_pallet_audits::benchmarking::BenchmarkHelper<AccountId> for Setup {
     }
 }
 
-impl quipu_pallet_inference::benchmarking::BenchmarkHelper for Setup {
+impl quipu_pallet_inference::benchmarking::BenchmarkHelper<AccountId> for Setup {
+    fn grant_quota(consumer: &AccountId) {
+        // All that exists is locked by one holder, and the payer has as much.
+        let payer = Emission::account(Bucket::Compute);
+        let supply = Balances::total_issuance();
+        Balances::mint_into(&payer, supply).expect("issuance is far from full");
+        let who = RuntimeOrigin::signed(consumer.clone());
+        Access::lock(who, Balances::total_balance(consumer)).expect("the account has it");
+        let day = clock::DayBlocks::<Runtime>::get();
+        System::set_block_number(day);
+        Access::on_initialize(day);
+    }
+
     fn subnet(seats: u32, price: Balance) -> (SubnetId, Vec<NodeId>) {
         let creator: AccountId = account("creator", 0, 0);
         // As many blocks as servers of a session, so that each can have a span of its own.

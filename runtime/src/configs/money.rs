@@ -7,6 +7,7 @@ use frame_support::{
     weights::{ConstantMultiplier, IdentityFee},
 };
 use pallet_transaction_payment::{FungibleAdapter, Multiplier, TargetedFeeAdjustment};
+use quipu_pallet_emission::burn::{self, Burn};
 use sp_runtime::{
     traits::{Bounded, One},
     FixedPointNumber, Perquintill,
@@ -29,8 +30,8 @@ parameter_types! {
 
 impl pallet_transaction_payment::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
-    // Nobody takes the fee: dropping it lowers the total issuance.
-    type OnChargeTransaction = FungibleAdapter<Balances, ()>;
+    // Nobody takes the fee.
+    type OnChargeTransaction = FungibleAdapter<Balances, Burn<Runtime, burn::Fee>>;
     type OperationalFeeMultiplier = ConstU8<5>;
     type WeightToFee = WeightToFee;
     type LengthToFee = LengthToFee;

@@ -2,14 +2,16 @@
 
 use super::consensus::MAX_VALIDATORS;
 use crate::{
-    clock, weights, AccountId, Audits, Balance, Balances, Inference, Runtime, RuntimeHoldReason,
-    Session, Slashing, Staking, Subnets, QPU,
+    clock, weights, Access, AccountId, Audits, Balance, Balances, Emission, Inference, Runtime,
+    RuntimeHoldReason, Session, Slashing, Staking, Subnets, QPU,
 };
 use frame_support::{
     parameter_types,
     traits::{ConstU32, Get},
+    PalletId,
 };
 use frame_system::EnsureRoot;
+use quipu_pallet_emission::burn::{self, Burn};
 use quipu_primitives::{traits::Obligations, NodeId};
 use sp_runtime::Perbill;
 
@@ -21,6 +23,11 @@ const MAX_SERVERS: u32 = 64;
 parameter_types! {
     pub const RegistrationDeposit: Balance = 1_000 * QPU;
     pub const NodeDeposit: Balance = 10 * QPU;
+
+    pub const DelegationPot: PalletId = PalletId(*b"qp/stake");
+    pub const MinDelegation: Balance = QPU;
+    pub const MaxCommission: Perbill = Perbill::from_percent(50);
+    pub const MaxCommissionRaise: Perbill = Perbill::from_percent(5);
 
     pub const MinBond: Balance = QPU;
     pub const MinSelfBond: Balance = 10_000 * QPU;
@@ -81,6 +88,13 @@ impl quipu_pallet_staking::Config for Runtime {
     type OnBondChange = Subnets;
     type Slasher = Slashing;
     type Sessions = Session;
+    type Rewards = Emission;
+    type PotId = DelegationPot;
+    type MinDelegation = MinDelegation;
+    type MaxCommission = MaxCommission;
+    type MaxCommissionRaise = MaxCommissionRaise;
+    type CommissionPeriod = clock::CommissionBlocks<Runtime>;
+    type MaxMoves = ConstU32<16>;
     type UnbondingPeriod = clock::UnbondingBlocks<Runtime>;
     type MaxUnbondingChunks = ConstU32<32>;
     type MinBond = MinBond;
@@ -97,6 +111,7 @@ impl quipu_pallet_staking::Config for Runtime {
 impl quipu_pallet_slashing::Config for Runtime {
     type WeightInfo = weights::quipu_pallet_slashing::WeightInfo<Runtime>;
     type Currency = Balances;
+    type OnBurn = Burn<Runtime, burn::Slash>;
     type Bonds = Staking;
     type Nodes = Subnets;
     type Services = Inference;
@@ -129,6 +144,7 @@ impl quipu_pallet_audits::Config for Runtime {
     type Bonds = Staking;
     type Services = Inference;
     type Slasher = Slashing;
+    type Duties = Emission;
     type Epoch = CurrentEpoch;
     // What the next epoch's authors are drawn with: made in the epoch that just ended.
     type Randomness = pallet_babe::RandomnessFromOneEpochAgo<Runtime>;
@@ -154,6 +170,7 @@ impl quipu_pallet_inference::Config for Runtime {
     type Roster = Subnets;
     // Fixed for an epoch, and not by those who ask: the draw differs by what it is asked for.
     type Randomness = pallet_babe::RandomnessFromOneEpochAgo<Runtime>;
+    type Quotas = Access;
     type PayoutGate = Audits;
     type MaxSessionDuration = clock::InferenceBlocks<Runtime>;
     type SettlementWindow = clock::SettlementBlocks<Runtime>;

@@ -17,6 +17,7 @@ use frame_support::{
     },
 };
 use frame_system::limits::{BlockLength, BlockWeights};
+use quipu_pallet_emission::burn::{self, Burn};
 use scale_info::TypeInfo;
 use sp_runtime::{traits::BlakeTwo256, Perbill};
 use sp_version::RuntimeVersion;
@@ -71,7 +72,7 @@ impl pallet_balances::Config for Runtime {
     type RuntimeHoldReason = RuntimeHoldReason;
     type RuntimeFreezeReason = RuntimeFreezeReason;
     type Balance = Balance;
-    type DustRemoval = ();
+    type DustRemoval = Burn<Runtime, burn::Dust>;
     type ExistentialDeposit = ExistentialDeposit;
     type AccountStore = System;
     type ReserveIdentifier = [u8; 8];
@@ -151,7 +152,8 @@ pub enum ProxyKind {
     /// Subnets, nodes and their seats.
     #[codec(index = 3)]
     Subnets,
-    /// Sessions and jobs of inference: pays from the account, but to servers alone.
+    /// Sessions and jobs of inference, and what is locked for a quota: pays from the account, but to servers
+    /// alone.
     #[codec(index = 4)]
     Inference,
 }
@@ -177,6 +179,7 @@ impl InstanceFilter<RuntimeCall> for ProxyKind {
                         | RuntimeCall::Session(..)
                         | RuntimeCall::Slashing(..)
                         | RuntimeCall::Audits(..)
+                        | RuntimeCall::Access(..)
                         | RuntimeCall::Utility(..)
                         | RuntimeCall::Multisig(..)
                         | RuntimeCall::Proxy(..)
@@ -191,7 +194,10 @@ impl InstanceFilter<RuntimeCall> for ProxyKind {
                     && !hands_over(call)
             }
             Self::Inference => {
-                matches!(call, RuntimeCall::Inference(..) | RuntimeCall::Utility(..))
+                matches!(
+                    call,
+                    RuntimeCall::Inference(..) | RuntimeCall::Access(..) | RuntimeCall::Utility(..)
+                )
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     clock::{self, Schedule},
-    Babe, Balances, Clock, Grandpa, Runtime, Session,
+    Babe, Balances, Clock, Emission, Grandpa, Runtime, Session,
 };
 use codec::Decode;
 use frame_support::traits::Get;
@@ -135,8 +135,11 @@ fn the_well_known_accounts_are_the_usual_ones() {
             "the bond is on hold"
         );
         assert_eq!(pallet_sudo::Key::<Runtime>::get(), Some(alice));
-        let everything = genesis::ENDOWMENT * genesis::ENDOWED.len() as u128;
+        // The pot of delegations exists from the start.
+        let endowed = genesis::ENDOWMENT * genesis::ENDOWED.len() as u128;
+        let everything = endowed + crate::EXISTENTIAL_DEPOSIT;
         assert_eq!(Balances::total_issuance(), everything);
+        assert_eq!(Emission::supply().genesis, everything);
     });
 }
 

@@ -23,8 +23,8 @@ impl<T: frame_system::Config> quipu_pallet_audits::WeightInfo for WeightInfo<T> 
         Self::of(150_000_000, 8, 24)
     }
     fn reveal() -> Weight {
-        // Three charges, each of which may cost a seat.
-        Self::of(800_000_000, 60, 60)
+        // Three charges, each of which may cost a seat, and fifteen auditors who are paid.
+        Self::of(1_800_000_000, 120, 100)
     }
     fn answer() -> Weight {
         Self::of(120_000_000, 8, 12)
@@ -52,6 +52,7 @@ impl<T: frame_system::Config> quipu_pallet_audits::WeightInfo for WeightInfo<T> 
             .saturating_add(Self::of(20_000_000, 3, 0).saturating_mul(nodes.into()))
     }
     fn time_out() -> Weight {
-        Self::of(800_000_000, 60, 60)
+        // As `reveal`, or fifteen auditors whose stakes rest.
+        Self::of(1_800_000_000, 140, 120)
     }
 }

@@ -164,6 +164,24 @@ pub fn open_session(
     .into()
 }
 
+/// As [`open_session`], paid by the consumer's quota.
+pub fn open_by_quota(
+    subnet: SubnetId,
+    session_key: &Key,
+    caps: &[(NodeId, Balance)],
+    duration: u32,
+) -> RuntimeCall {
+    inference::Call::open_session_by_quota {
+        subnet,
+        session_key: session_key.public(),
+        caps: caps.to_vec().try_into().expect("not too many servers"),
+        duration,
+        seed_commitment: [9; 32],
+        integrator: None,
+    }
+    .into()
+}
+
 /// Settles a session with vouchers that `session_key` signs over these positions.
 pub fn settle(
     chain: &Chain,

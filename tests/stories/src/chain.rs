@@ -2,7 +2,7 @@
 
 use crate::{
     extrinsic::signed,
-    invariants::{self, Burned},
+    invariants::{self, Supply},
     Key,
 };
 use codec::Encode;
@@ -96,7 +96,7 @@ pub struct Chain {
     hashes: Vec<Hash>,
     slot: u64,
     blocks: Vec<Block>,
-    burned: Burned,
+    supply: Supply,
     marked: Mark,
 }
 
@@ -105,6 +105,7 @@ pub struct Chain {
 struct Mark {
     total: BTreeMap<AccountId, u128>,
     fees: BTreeMap<AccountId, u128>,
+    income: BTreeMap<AccountId, u128>,
 }
 
 impl Chain {
@@ -126,7 +127,7 @@ impl Chain {
             hashes: vec![header.hash()],
             slot: FIRST_SLOT,
             blocks: vec![],
-            burned: Burned::of(issuance),
+            supply: Supply::of(issuance),
             marked: Mark::default(),
         };
         chain.mark();
@@ -193,13 +194,16 @@ impl Chain {
         self.slot += 1;
 
         for event in self.events() {
-            self.burned.note(&event);
+            self.supply.note(&event);
             if let Some((who, fee)) = fee_in(&event) {
                 *self.marked.fees.entry(who).or_default() += fee;
             }
+            if let Some((who, amount)) = income_in(&event) {
+                *self.marked.income.entry(who).or_default() += amount;
+            }
         }
-        let burned = self.burned;
-        self.read(|| invariants::check(burned));
+        let supply = self.supply.clone();
+        self.read(|| invariants::check(&supply));
         results
     }
 
@@ -231,10 +235,10 @@ impl Chain {
 
     /// Do the [`invariants`] notice what `corrupt` does to the state? Nothing of it stays.
     pub fn notices(&mut self, corrupt: impl FnOnce()) -> bool {
-        let burned = self.burned;
+        let supply = self.supply.clone();
         self.read(|| {
             corrupt();
-            std::panic::catch_unwind(AssertUnwindSafe(|| invariants::check(burned))).is_err()
+            std::panic::catch_unwind(AssertUnwindSafe(|| invariants::check(&supply))).is_err()
         })
     }
 
@@ -351,11 +355,13 @@ impl Chain {
         self.marked = Mark {
             total,
             fees: BTreeMap::new(),
+            income: BTreeMap::new(),
         };
     }
 
-    /// Since the mark and besides the fees that they paid, these accounts own so much more (or
-    /// less), on hold or not, and nobody else owns anything more or less.
+    /// Since the mark and besides the fees that they paid and what they earned by stakes and audits, these
+    /// accounts own so much more (or less), on hold or not, and nobody else owns anything more or less, but for
+    /// the pots that emission fills.
     pub fn assert_moved(&mut self, expected: &[(&Key, i128)]) {
         let now = self.read(invariants::totals);
         let mut moved: BTreeMap<AccountId, i128> = BTreeMap::new();
@@ -369,6 +375,9 @@ impl Chain {
         for (who, fee) in &self.marked.fees {
             *moved.entry(who.clone()).or_default() += signed(*fee);
         }
+        for (who, income) in &self.marked.income {
+            *moved.entry(who.clone()).or_default() -= signed(*income);
+        }
         for (key, amount) in expected {
             let amount_moved = moved.remove(&key.account()).unwrap_or_default();
             assert_eq!(
@@ -378,8 +387,15 @@ impl Chain {
                 key.name()
             );
         }
-        moved.retain(|_, amount| *amount != 0);
+        let pots = self.read(invariants::pots);
+        moved.retain(|who, amount| *amount != 0 && !pots.contains(who));
         assert!(moved.is_empty(), "others' balances changed: {moved:?}");
+    }
+
+    /// What an account earned by stakes and audits since the mark.
+    pub fn income_of(&self, key: &Key) -> u128 {
+        let income = &self.marked.income;
+        income.get(&key.account()).copied().unwrap_or_default()
     }
 
     /// What an account paid in fees since the mark.
@@ -397,6 +413,23 @@ impl Chain {
             ext.commit_all().expect("no transaction is open");
         }
     }
+}
+
+/// Who was paid what for a stake or an audit.
+fn income_in(event: &RuntimeEvent) -> Option<(AccountId, u128)> {
+    use quipu_pallet_emission::Event::AuditorPaid;
+    use quipu_pallet_staking::Event::{OwnRewardClaimed, RewardClaimed};
+    let (who, amount) = match event {
+        RuntimeEvent::Emission(AuditorPaid { to, amount, .. }) => (to, amount),
+        RuntimeEvent::Staking(OwnRewardClaimed {
+            coldkey, amount, ..
+        }) => (coldkey, amount),
+        RuntimeEvent::Staking(RewardClaimed {
+            delegator, amount, ..
+        }) => (delegator, amount),
+        _ => return None,
+    };
+    Some((who.clone(), *amount))
 }
 
 /// The header of the block that nobody authored.

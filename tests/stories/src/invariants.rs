@@ -2,7 +2,11 @@
 //! checks itself in its own tests, here they are checked against each other and against the money.
 
 use codec::Encode;
+use quipu_pallet_access::{self as access, Locks};
 use quipu_pallet_audits::{self as audits, Audits, Bound, Draw, Draws, Forfeits, Holds};
+use quipu_pallet_emission::{
+    self as emission, Capitals, CurrentPeriod, GenesisSupply, Issued, Stakes,
+};
 use quipu_pallet_inference::{
     self as inference, Cursor, Deadlines, Due, Duties, Fee, Jobs, OpenSessions, Sessions,
 };
@@ -17,44 +21,74 @@ use quipu_pallet_subnets::{
 };
 use quipu_primitives::{
     audit::{Place, Stage, Subject},
+    economy::{Bucket, BurnSource},
     node_of_account,
-    traits::{Bonds, Cause},
+    traits::{Bonds, Cause, Slashable},
     NodeId, ROOT_SUBNET,
 };
 use quipu_runtime::{
-    AccountId, Babe, Balance, Balances, BlockNumber, Runtime, RuntimeEvent, RuntimeHoldReason,
-    Session, Staking,
+    AccountId, Babe, Balance, Balances, BlockNumber, Emission, Runtime, RuntimeEvent,
+    RuntimeFreezeReason, RuntimeHoldReason, Session, Staking, System,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What there was at genesis, and what events say was burned since.
-#[derive(Clone, Copy, Debug)]
-pub struct Burned {
+/// What there was at genesis, and what events say was emitted and burned since.
+#[derive(Clone, Debug)]
+pub struct Supply {
     genesis: Balance,
-    burned: Balance,
+    emitted: Balance,
+    burned: BTreeMap<BurnSource, Balance>,
 }
 
-impl Burned {
+impl Supply {
     /// Nothing yet, of this total issuance.
     pub fn of(genesis: Balance) -> Self {
-        Burned { genesis, burned: 0 }
+        Supply {
+            genesis,
+            emitted: 0,
+            burned: BTreeMap::new(),
+        }
     }
 
-    /// Counts what the event says was burned.
+    /// Counts what the event says was emitted or burned.
     pub fn note(&mut self, event: &RuntimeEvent) {
         use pallet_transaction_payment::Event::TransactionFeePaid;
-        self.burned += match event {
-            RuntimeEvent::TransactionPayment(TransactionFeePaid { actual_fee, .. }) => *actual_fee,
-            RuntimeEvent::Slashing(slashing::Event::CaseApplied { burned, .. }) => *burned,
-            RuntimeEvent::Balances(pallet_balances::Event::DustLost { amount, .. }) => *amount,
-            _ => 0,
+        let (source, burned) = match event {
+            RuntimeEvent::Emission(emission::Event::Emitted {
+                compute,
+                capital,
+                builders,
+                community,
+                protection,
+            }) => {
+                self.emitted += compute + capital + builders + community + protection;
+                return;
+            }
+            RuntimeEvent::TransactionPayment(TransactionFeePaid { actual_fee, .. }) => {
+                (BurnSource::Fee, *actual_fee)
+            }
+            RuntimeEvent::Slashing(slashing::Event::CaseApplied { burned, .. }) => {
+                (BurnSource::Slash, *burned)
+            }
+            RuntimeEvent::Balances(pallet_balances::Event::DustLost { amount, .. }) => {
+                (BurnSource::Dust, *amount)
+            }
+            _ => return,
         };
+        *self.burned.entry(source).or_default() += burned;
     }
 }
 
 /// The total issuance.
 pub fn issuance() -> Balance {
     Balances::total_issuance()
+}
+
+/// The accounts that emission fills, whatever happens: the buckets, and where what stake earned waits to be
+/// claimed.
+pub fn pots() -> BTreeSet<AccountId> {
+    let buckets = Bucket::ALL.into_iter().map(Emission::account);
+    buckets.chain([Staking::pot()]).collect()
 }
 
 /// What each account owns, on hold or not.
@@ -65,9 +99,10 @@ pub fn totals() -> BTreeMap<AccountId, Balance> {
 }
 
 /// Checks the state after a block.
-pub fn check(burned: Burned) {
-    money_is_neither_made_nor_lost(burned);
+pub fn check(supply: &Supply) {
+    money_is_neither_made_nor_lost(supply);
     holds_are_what_the_records_say();
+    freezes_are_what_is_locked();
     rosters_agree();
     bonds_agree();
     validators_author();
@@ -76,9 +111,35 @@ pub fn check(burned: Burned) {
     audits_agree();
 }
 
-/// Total issuance = genesis − fees − what was burned of slashes, and somebody owns each bit of it.
-fn money_is_neither_made_nor_lost(burned: Burned) {
-    assert_eq!(issuance(), burned.genesis - burned.burned, "issuance");
+/// Total issuance = genesis + emitted − burned, each as it is counted by its source, and somebody owns each
+/// bit of it. What was emitted is what the schedule allows, and no more.
+fn money_is_neither_made_nor_lost(supply: &Supply) {
+    let burned: Balance = supply.burned.values().sum();
+    assert_eq!(
+        issuance(),
+        supply.genesis + supply.emitted - burned,
+        "issuance"
+    );
+    assert_eq!(GenesisSupply::<Runtime>::get(), supply.genesis, "genesis");
+    assert_eq!(Issued::<Runtime>::get(), supply.emitted, "emitted");
+    for source in BurnSource::ALL {
+        let burned = supply.burned.get(&source).copied().unwrap_or_default();
+        assert_eq!(
+            emission::Burned::<Runtime>::get(source),
+            burned,
+            "{source:?}"
+        );
+    }
+    let period = CurrentPeriod::<Runtime>::get().expect("a period runs");
+    let due = period.issued_before + period.emitted(System::block_number());
+    assert!(supply.emitted <= due, "more was emitted than is due");
+    let capital = Capitals::<Runtime>::get();
+    let stakes = Stakes::<Runtime>::iter_values();
+    assert_eq!(
+        capital.stake,
+        stakes.map(|stake| stake.counts()).sum::<Balance>(),
+        "stakes"
+    );
     assert_eq!(issuance(), totals().values().sum::<Balance>(), "owned");
 }
 
@@ -100,7 +161,7 @@ fn holds_are_what_the_records_say() {
     }
     for session in Sessions::<Runtime>::iter_values() {
         let reason = inference::HoldReason::Session;
-        add(session.consumer, reason.into(), session.held);
+        add(session.payer().clone(), reason.into(), session.held);
     }
     for job in Jobs::<Runtime>::iter_values() {
         add(job.requester, inference::HoldReason::Job.into(), job.held);
@@ -131,6 +192,21 @@ fn holds_are_what_the_records_say() {
         assert_eq!(account.data.reserved, expected, "reserved on {who:?}");
     }
     assert!(reserved.is_empty(), "deposits without an account");
+}
+
+/// What is frozen is what holders locked for their quota.
+fn freezes_are_what_is_locked() {
+    let locked: BTreeMap<_, _> = Locks::<Runtime>::iter()
+        .map(|(who, lock)| (who, lock.total()))
+        .collect();
+    let mut frozen = BTreeMap::new();
+    for (who, freezes) in pallet_balances::Freezes::<Runtime>::iter() {
+        for freeze in freezes {
+            let RuntimeFreezeReason::Access(access::FreezeReason::Access) = freeze.id;
+            frozen.insert(who.clone(), freeze.amount);
+        }
+    }
+    assert_eq!(frozen, locked, "freezes");
 }
 
 /// Hold reasons in the order of their encoding, which is a pallet's index and a variant's.
@@ -309,7 +385,7 @@ fn cases_agree() {
     let stored: BTreeMap<_, _> = Standings::<Runtime>::iter().collect();
     assert_eq!(stored, standings, "standings");
     for (node, standing) in standings {
-        let total = Ledgers::<Runtime>::get(node).map_or(0, |ledger| ledger.total());
+        let total = Staking::slashable(node);
         assert!(
             standing.amount <= total,
             "node {node} owes more than it has"

@@ -24,7 +24,7 @@ enum Storage {
 }
 
 /// The pallets that workers know, by their calls, events and errors, and this of their storage.
-const PALLETS: [(&str, Storage); 7] = [
+const PALLETS: [(&str, Storage); 8] = [
     ("System", Storage::Items(&["Account"])),
     ("Balances", Storage::Items(&["TotalIssuance"])),
     ("TransactionPayment", Storage::Items(&[])),
@@ -32,10 +32,11 @@ const PALLETS: [(&str, Storage); 7] = [
     ("Staking", Storage::Whole),
     ("Inference", Storage::Whole),
     ("Audits", Storage::Items(&[])),
+    ("Access", Storage::Items(&[])),
 ];
 
 /// The runtime APIs that workers call.
-const APIS: [&str; 3] = ["SubnetsApi", "InferenceApi", "AuditsApi"];
+const APIS: [&str; 4] = ["SubnetsApi", "InferenceApi", "EconomyApi", "AuditsApi"];
 
 /// The metadata that is committed for workers: version 15 in SCALE, with its prefix.
 pub fn for_workers() -> Vec<u8> {

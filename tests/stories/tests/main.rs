@@ -2,6 +2,7 @@
 
 mod audits;
 mod disappearing_client;
+mod economy;
 mod equivocation;
 mod invariants;
 mod jobs;
@@ -34,5 +35,6 @@ fn long_sessions(schedule: &mut Schedule) {
 /// Blocks after a settlement in which higher vouchers count, on the fast clock.
 const WINDOW: u32 = Schedule::FAST.settlement_blocks;
 
-/// The pallets that are Quipu's own.
+/// The pallets of Quipu's own that keep something for what people do. Those that keep time besides, emission and
+/// access, change with every day.
 const OURS: [&str; 5] = ["Subnets", "Staking", "Inference", "Slashing", "Audits"];

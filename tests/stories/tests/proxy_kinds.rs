@@ -90,8 +90,26 @@ const DECIDED: &[(&str, &[ProxyKind], &[&str])] = &[
     (
         "Staking",
         &[NonTransfer, Staking],
-        &["bond", "unbond", "rebond", "withdraw", "validate", "chill"],
+        &[
+            "bond",
+            "unbond",
+            "rebond",
+            "withdraw",
+            "validate",
+            "chill",
+            "undelegate",
+            "withdraw_delegation",
+            "set_commission",
+            "claim",
+            "claim_own",
+            "release_delegator",
+            "move_delegation",
+            "move_bond",
+            "clear_moves",
+        ],
     ),
+    // Puts the account's own at stake for a node of somebody else's, as bonds are for one of its own.
+    ("Staking", &[NonTransfer, Staking], &["delegate"]),
     (
         "Session",
         &[NonTransfer, Staking],
@@ -103,6 +121,7 @@ const DECIDED: &[(&str, &[ProxyKind], &[&str])] = &[
         &[Inference],
         &[
             "open_session",
+            "open_session_by_quota",
             "settle",
             "redeem",
             "finalize",
@@ -112,6 +131,11 @@ const DECIDED: &[(&str, &[ProxyKind], &[&str])] = &[
             "refund_job",
         ],
     ),
+    // What is locked stays the account's own; what it entitles to goes to servers.
+    ("Access", &[NonTransfer, Inference], &["lock", "unlock"]),
+    // Only who manages the chain.
+    ("Emission", &[], &["reschedule", "spend"]),
+    ("Parameters", &[], &["set_parameter"]),
     // Rewards go to whom the proof is sent in for; only the chain itself cancels.
     (
         "Slashing",

@@ -225,6 +225,11 @@ fn a_node_stays_until_its_case_is_decided() {
         let error = subnets::Error::<Runtime>::NodeBonded;
         chain.refused(&culprit.cold, remove_node(culprit.node), error);
         chain.run_to(applies_at + 1);
+        // All of the bond is gone; what it earned before is still the owner's.
+        let error = subnets::Error::<Runtime>::NodeBonded;
+        chain.refused(&culprit.cold, remove_node(culprit.node), error);
+        let node = culprit.node;
+        chain.send(&culprit.cold, staking::Call::claim_own { node });
         assert!(chain.read(|| Staking::is_free(culprit.node)));
         chain.send(&culprit.cold, remove_node(culprit.node));
     });

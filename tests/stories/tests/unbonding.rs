@@ -67,7 +67,12 @@ fn too_small_a_bond_costs_the_seat_but_not_what_is_owed_and_nothing_remains_of_w
         let (had, paid) = (free(chain), chain.fees_of(&second.cold));
         chain.send(&second.cold, withdraw(second.node));
         let fee = chain.fees_of(&second.cold) - paid;
-        assert_eq!(free(chain), had + whole - fee, "all of it came back");
+        let earned = chain.income_of(&second.cold);
+        assert_eq!(
+            free(chain),
+            had + whole + earned - fee,
+            "all of it came back"
+        );
         let error = subnets::Error::<Runtime>::NodeHasObligations;
         chain.refused(&second.cold, remove_node(second.node), error);
 

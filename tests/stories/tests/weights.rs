@@ -78,11 +78,46 @@ fn largest_calls() -> Vec<RuntimeCall> {
         staking::Call::withdraw { node: 1 },
         staking::Call::validate { node: 1 },
         staking::Call::chill { node: 1 },
+        staking::Call::delegate { node: 1, amount: 1 },
+        staking::Call::undelegate { node: 1, amount: 1 },
+        staking::Call::withdraw_delegation {
+            node: 1,
+            delegator: account.clone(),
+        },
+        staking::Call::set_commission {
+            node: 1,
+            commission: sp_runtime::Perbill::one(),
+        },
+        staking::Call::claim { node: 1 },
+        staking::Call::claim_own { node: 1 },
+        staking::Call::release_delegator {
+            node: 1,
+            delegator: account.clone(),
+        },
+        staking::Call::move_delegation {
+            from: 1,
+            to: 2,
+            amount: 1,
+        },
+        staking::Call::move_bond {
+            from: 1,
+            to: 2,
+            amount: 1,
+        },
+        staking::Call::clear_moves { node: 1 },
     ];
     let caps: Vec<_> = (0..servers).map(|node| (node, 1)).collect();
     let vouchers: Vec<_> = (0..servers).map(|node| (voucher(node), [0; 64])).collect();
     let inference_calls = [
         inference::Call::open_session {
+            subnet: 1,
+            session_key: [0; 32],
+            caps: caps.clone().try_into().expect("as many as may be"),
+            duration: 1,
+            seed_commitment: [0; 32],
+            integrator: Some(account.clone()),
+        },
+        inference::Call::open_session_by_quota {
             subnet: 1,
             session_key: [0; 32],
             caps: caps.try_into().expect("as many as may be"),

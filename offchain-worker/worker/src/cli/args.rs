@@ -2,7 +2,7 @@
 
 use super::{
     error::CliError,
-    values::{Account, Amount, KernelName, Peer, WireType},
+    values::{Account, Amount, KernelName, Peer, Percent, WireType},
 };
 use clap::{Args, Parser, Subcommand};
 use quipu_chain::Keypair;
@@ -114,6 +114,14 @@ pub enum Command {
         #[arg(long)]
         positions: u32,
     },
+    /// Stake for nodes of others.
+    #[command(subcommand)]
+    Delegation(DelegationCommand),
+    /// Inference that holders of QPU need not pay for.
+    #[command(subcommand)]
+    Quota(QuotaCommand),
+    /// Shows how much QPU exists, where it comes from, and what was burned.
+    Supply,
     /// Asks once, and streams the answer.
     Generate(GenerateArgs),
     /// Talks with a model.
@@ -190,8 +198,58 @@ pub enum NodeCommand {
     Leave(NodeArg),
     /// Removes a node that has no seat and no bond.
     Remove(NodeArg),
-    /// Shows a node.
+    /// Pays out what the node earned by its own stake, and its commission.
+    Claim(NodeArg),
+    /// Sets what the owner keeps of its delegators' rewards.
+    Commission {
+        /// The node.
+        #[arg(long)]
+        node: NodeId,
+        /// In per cent, such as 12.5.
+        #[arg(long)]
+        percent: Percent,
+    },
+    /// Moves a part of the bond to another node of the same owner, at once.
+    MoveBond(MoveArgs),
+    /// Shows a node, what it earns, and what others have at stake for it.
     Show(NodeArg),
+}
+
+/// `quipu delegation …`
+#[derive(Debug, Subcommand)]
+pub enum DelegationCommand {
+    /// Puts QPU at stake for a node, for a share of what it earns and of its slashes.
+    Add(BondArgs),
+    /// Asks for a part of it back; it can be withdrawn after the unbonding time.
+    Remove(BondArgs),
+    /// Pays out what is due.
+    Withdraw(NodeArg),
+    /// Pays out what it earned.
+    Claim(NodeArg),
+    /// Moves a part of it to another node, at once.
+    Move(MoveArgs),
+    /// Shows what an account has at stake for a node; the key's without one.
+    Show {
+        /// The node.
+        #[arg(long)]
+        node: NodeId,
+        /// SS58, 0x and 64 hex digits, or a development key.
+        account: Option<Account>,
+    },
+}
+
+/// Two nodes and an amount.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MoveArgs {
+    /// Where it is. For the unbonding time it still answers for what this node did.
+    #[arg(long)]
+    pub from: NodeId,
+    /// Where it goes.
+    #[arg(long)]
+    pub to: NodeId,
+    /// How much, such as 500QPU.
+    #[arg(long)]
+    pub amount: Amount,
 }
 
 /// A node.
@@ -211,6 +269,28 @@ pub struct BondArgs {
     /// How much, such as 10000QPU.
     #[arg(long)]
     pub amount: Amount,
+}
+
+/// `quipu quota …`
+#[derive(Debug, Subcommand)]
+pub enum QuotaCommand {
+    /// Shows what an account may use today; the key's without one.
+    Show {
+        /// SS58, 0x and 64 hex digits, or a development key.
+        account: Option<Account>,
+    },
+    /// Locks QPU. From the next day on it entitles to a share of what holders may use each day.
+    Lock {
+        /// How much more, such as 500QPU.
+        #[arg(long)]
+        amount: Amount,
+    },
+    /// Unlocks QPU at once.
+    Unlock {
+        /// How much.
+        #[arg(long)]
+        amount: Amount,
+    },
 }
 
 /// `quipu session …`

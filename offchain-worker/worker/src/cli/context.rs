@@ -4,7 +4,8 @@ use super::{error::CliError, print::Printer};
 use async_trait::async_trait;
 use quipu_chain::{ConnectOptions, SubxtChain};
 use quipu_primitives::{
-    views::{NodeInfo, SubnetInfo},
+    economy::{QuotaInfo, StakeIncome, SupplyInfo},
+    views::{DelegationInfo, NodeInfo, PoolInfo, SubnetInfo},
     AccountBytes, Balance, NodeId, SubnetId,
 };
 use quipu_worker_core::{
@@ -27,6 +28,20 @@ pub trait People: Chain {
     async fn node_by_id(&self, id: NodeId) -> Result<Option<NodeInfo<AccountBytes>>, ChainError>;
     /// The deposit that registering a subnet takes now.
     async fn deposit(&self) -> Result<Balance, ChainError>;
+    /// The supply of QPU, and where it comes from.
+    async fn supply(&self) -> Result<SupplyInfo<AccountBytes>, ChainError>;
+    /// What a node earns by its stake.
+    async fn stake_income(&self, node: NodeId) -> Result<StakeIncome, ChainError>;
+    /// What others than its owner have at stake for a node.
+    async fn pool(&self, node: NodeId) -> Result<Option<PoolInfo>, ChainError>;
+    /// What somebody has at stake for another's node.
+    async fn delegation(
+        &self,
+        node: NodeId,
+        delegator: AccountBytes,
+    ) -> Result<Option<DelegationInfo>, ChainError>;
+    /// What a holder may use today without paying for it.
+    async fn quota(&self, holder: AccountBytes) -> Result<QuotaInfo, ChainError>;
 }
 
 #[async_trait]
@@ -55,6 +70,30 @@ impl People for SubxtChain {
 
     async fn deposit(&self) -> Result<Balance, ChainError> {
         self.registration_deposit().await
+    }
+
+    async fn supply(&self) -> Result<SupplyInfo<AccountBytes>, ChainError> {
+        SubxtChain::supply(self).await
+    }
+
+    async fn stake_income(&self, node: NodeId) -> Result<StakeIncome, ChainError> {
+        SubxtChain::stake_income(self, node).await
+    }
+
+    async fn pool(&self, node: NodeId) -> Result<Option<PoolInfo>, ChainError> {
+        SubxtChain::pool(self, node).await
+    }
+
+    async fn delegation(
+        &self,
+        node: NodeId,
+        delegator: AccountBytes,
+    ) -> Result<Option<DelegationInfo>, ChainError> {
+        SubxtChain::delegation(self, node, delegator).await
+    }
+
+    async fn quota(&self, holder: AccountBytes) -> Result<QuotaInfo, ChainError> {
+        SubxtChain::quota(self, holder).await
     }
 }
 

@@ -9,6 +9,8 @@ mod args;
 mod ask;
 mod chat;
 mod context;
+mod delegation;
+mod economy;
 mod error;
 mod money;
 mod node;
@@ -23,7 +25,7 @@ pub use args::{Cli, Command};
 pub use context::{Context, People};
 pub use error::CliError;
 pub use print::Printer;
-pub use values::{Account, Amount, Peer};
+pub use values::{Account, Amount, Peer, Percent};
 
 use clap::Parser;
 use quipu_worker_core::{Classified, Fault};
@@ -87,6 +89,9 @@ pub async fn run(
         Command::Quote { subnet, positions } => {
             money::quote(subnet, positions, context, printer).await
         }
+        Command::Delegation(command) => delegation::run(command, context, printer).await,
+        Command::Quota(command) => economy::quota(command, context, printer).await,
+        Command::Supply => economy::supply(context, printer).await,
         Command::Generate(args) => ask::generate(args, context, printer).await,
         Command::Chat(args) => chat::chat(args, context, printer).await,
     }

@@ -1,16 +1,16 @@
 //! `quipu node …`
 
 use super::{
-    args::{BondArgs, NodeArg, NodeCommand},
+    args::{BondArgs, MoveArgs, NodeArg, NodeCommand},
     context::Context,
     error::CliError,
     print::Printer,
-    values::{show_hex, show_peer},
+    values::{show_hex, show_peer, Percent},
 };
 use crate::error::counted;
 use quipu_chain::show_account;
 use quipu_primitives::{views::NodeInfo, AccountBytes, InQpu, NodeId};
-use quipu_worker_core::ports::{Call, ChainEvent};
+use quipu_worker_core::ports::{Call, ChainEvent, EconomyCall};
 use serde_json::{json, Value};
 
 pub async fn run(
@@ -67,6 +67,28 @@ pub async fn run(
         NodeCommand::Remove(NodeArg { node }) => {
             (node, Call::RemoveNode { node }, "is removed".into())
         }
+        NodeCommand::Claim(NodeArg { node }) => (
+            node,
+            Call::Economy(EconomyCall::ClaimOwn { node }),
+            "its owner was paid what it had earned".into(),
+        ),
+        NodeCommand::Commission { node, percent } => (
+            node,
+            Call::Economy(EconomyCall::SetCommission {
+                node,
+                parts: percent.parts,
+            }),
+            format!("keeps {percent} of its delegators' rewards from now on"),
+        ),
+        NodeCommand::MoveBond(MoveArgs { from, to, amount }) => (
+            from,
+            Call::Economy(EconomyCall::MoveBond {
+                from,
+                to,
+                amount: amount.0,
+            }),
+            format!("{amount} of its bond are with node {to} now"),
+        ),
     };
     let block = context.submit(call, printer).await?.number;
     printer.result(json!({ "node": node, "block": block }), || {
@@ -102,13 +124,41 @@ async fn show(id: NodeId, context: &Context, printer: &mut Printer) -> Result<()
         .node_by_id(id)
         .await?
         .ok_or(CliError::NoNode(id))?;
-    printer.result(value(&node), || {
+    let income = context.chain.stake_income(id).await?;
+    let pool = context.chain.pool(id).await?;
+    let mut shown = value(&node);
+    shown["stake"] = json!(income.stake.to_string());
+    shown["earned"] = json!(income.earned.to_string());
+    shown["earns_per_day"] = json!(income.per_day.to_string());
+    shown["pool"] = json!(pool.as_ref().map(|pool| json!({
+        "delegated": pool.amount.to_string(),
+        "leaving": pool.leaving.to_string(),
+        "delegators": pool.delegators,
+        "commission_parts": pool.commission_parts,
+        "owner_rewards": pool.owner_rewards.to_string(),
+    })));
+    let delegated = pool.map_or(String::new(), |pool| {
+        let commission = Percent {
+            parts: pool.commission_parts,
+        };
         format!(
-            "{}\n  coldkey {}\n  hotkey {}\n  peer {}",
+            "\n  {} of {} delegators, commission {commission}; its owner may claim {}",
+            InQpu(pool.amount),
+            pool.delegators,
+            InQpu(pool.owner_rewards)
+        )
+    });
+    printer.result(shown, || {
+        format!(
+            "{}\n  coldkey {}\n  hotkey {}\n  peer {}\n  stake that counts {}, earns {} a day, has {} to \
+             collect{delegated}",
             line(&node),
             show_account(&node.coldkey),
             show_account(&node.hotkey),
             show_peer(&node.peer_id),
+            InQpu(income.stake),
+            InQpu(income.per_day),
+            InQpu(income.earned),
         )
     })
 }

@@ -13,14 +13,15 @@ use quipu_client::{
     ClientOptions, Drafted, EngineEnds, Finish, Generation, Message, Settlement, Timing,
 };
 use quipu_primitives::{
+    economy::{Bucket, BurnSource, QuotaInfo, StakeIncome, SupplyInfo},
     money::QPU,
-    views::{NodeInfo, SubnetInfo},
+    views::{DelegationChunk, DelegationInfo, NodeInfo, PoolInfo, SubnetInfo},
     AccountBytes, Balance, DType, InQpu, Kernel, NodeId, Span, SubnetId,
 };
 use quipu_protocol::limits::MAX_DRAFTED;
 use quipu_testkit::{FakeChain, TinyFiles};
 use quipu_worker_core::{
-    ports::{Call, Chain, ChainError, ChainEvent},
+    ports::{Call, Chain, ChainError, ChainEvent, EconomyCall},
     Signer,
 };
 use serde_json::Value;
@@ -53,6 +54,69 @@ impl People for FakeChain {
 
     async fn deposit(&self) -> Result<Balance, ChainError> {
         Ok(QPU)
+    }
+
+    async fn supply(&self) -> Result<SupplyInfo<AccountBytes>, ChainError> {
+        Ok(SupplyInfo {
+            total: 30 * QPU,
+            genesis: 20 * QPU,
+            issued: 12 * QPU,
+            burned: vec![(BurnSource::Fee, 2 * QPU)],
+            today: 24 * QPU,
+            period_total: 100 * QPU,
+            period_left: 88 * QPU,
+            buckets: vec![(Bucket::Compute, [7; 32], 12 * QPU)],
+        })
+    }
+
+    async fn stake_income(&self, node: NodeId) -> Result<StakeIncome, ChainError> {
+        Ok(StakeIncome {
+            stake: node.into(),
+            total_stake: 100,
+            earned: 3 * QPU,
+            per_day: QPU / 2,
+        })
+    }
+
+    async fn pool(&self, node: NodeId) -> Result<Option<PoolInfo>, ChainError> {
+        Ok(Some(PoolInfo {
+            node,
+            amount: 500 * QPU,
+            shares: 500 * QPU,
+            leaving: 0,
+            delegators: 2,
+            commission_parts: 125_000_000,
+            closed_until: None,
+            rewards: 0,
+            owner_rewards: 7 * QPU,
+        }))
+    }
+
+    async fn delegation(
+        &self,
+        node: NodeId,
+        delegator: AccountBytes,
+    ) -> Result<Option<DelegationInfo>, ChainError> {
+        Ok((delegator == [9; 32]).then_some(DelegationInfo {
+            node,
+            amount: 40 * QPU,
+            shares: 40 * QPU,
+            liable: 10 * QPU,
+            rewards: QPU,
+            chunks: vec![DelegationChunk {
+                amount: 3 * QPU,
+                release_at: 77,
+            }],
+        }))
+    }
+
+    async fn quota(&self, holder: AccountBytes) -> Result<QuotaInfo, ChainError> {
+        Ok(QuotaInfo {
+            locked: u128::from(holder[0]),
+            quota: 2 * QPU,
+            left: QPU,
+            ..Default::default()
+        })
     }
 }
 
@@ -448,6 +512,17 @@ async fn a_server_registers_bonds_and_is_shown() {
     assert_eq!(shown["peer_id"], peer.as_str());
     assert_eq!(shown["self_bond"], (5 * QPU).to_string());
     assert_eq!(shown["pending_slash"], "0");
+    assert_eq!(shown["earns_per_day"], (QPU / 2).to_string());
+    assert_eq!(shown["pool"]["commission_parts"], 125_000_000);
+    let told = desk.run(&["node", "show", "--node", "1"]).await.unwrap();
+    assert!(
+        told.contains("earns 0.5 QPU a day, has 3 QPU to collect"),
+        "{told}"
+    );
+    assert!(
+        told.contains("500 QPU of 2 delegators, commission 12.5 %"),
+        "{told}"
+    );
     let hotkey = shown["hotkey"].as_str().unwrap();
     assert_eq!(
         desk.json(&["balance", hotkey]).await["free"],
@@ -584,6 +659,150 @@ async fn sessions_quotes_and_jobs_are_shown() {
         desk.chain.advance(100);
     });
     assert!(matches!(waited, Err(CliError::Unanswered(_))), "{waited:?}");
+}
+
+#[tokio::test]
+async fn supply_and_quotas_are_shown_and_quotas_locked() {
+    let desk = Desk::new();
+    let supply = desk.json(&["supply"]).await;
+    assert_eq!(supply["total"], (30 * QPU).to_string());
+    assert_eq!(supply["burned"]["fees"], (2 * QPU).to_string());
+    assert_eq!(
+        supply["buckets"]["compute"]["balance"],
+        (12 * QPU).to_string()
+    );
+    let shown = desk.run(&["supply"]).await.unwrap();
+    assert!(
+        shown.contains("30 QPU exist: 20 QPU from genesis, 12 QPU emitted"),
+        "{shown}"
+    );
+    assert!(shown.contains("burned by fees: 2 QPU"), "{shown}");
+
+    let hex = hex::encode([9; 32]);
+    let quota = desk.json(&["quota", "show", &hex]).await;
+    assert_eq!(
+        (&quota["locked"], &quota["left"]),
+        (&"9".into(), &QPU.to_string().into())
+    );
+    let shown = desk.run(&["quota", "show", &hex]).await.unwrap();
+    assert!(
+        shown.contains("may use 2 QPU today, of which 1 QPU are left"),
+        "{shown}"
+    );
+    assert!(matches!(
+        desk.run(&["quota", "show"]).await,
+        Err(CliError::NoKey)
+    ));
+
+    for (command, call) in [
+        ("lock", EconomyCall::LockQuota { amount: 5 * QPU }),
+        ("unlock", EconomyCall::UnlockQuota { amount: 5 * QPU }),
+    ] {
+        let arguments = ["quota", command, "--amount", "5QPU", "--key", "//Consumer"];
+        desk.run(&arguments).await.unwrap();
+        let (who, submitted) = desk.chain.calls().pop().unwrap();
+        assert_eq!(who, Keypair::from_uri("//Consumer").unwrap().public());
+        assert_eq!(submitted, Call::Economy(call));
+    }
+}
+
+#[test]
+fn shares_are_exact() {
+    for (text, parts, shown) in [
+        ("0", Some(0), "0 %"),
+        ("12.5", Some(125_000_000), "12.5 %"),
+        ("12.5%", Some(125_000_000), "12.5 %"),
+        ("100", Some(1_000_000_000), "100 %"),
+        ("0.0000001", Some(1), "0.0000001 %"),
+        ("0.00000001", None, ""),
+        ("100.1", None, ""),
+        ("-1", None, ""),
+        ("1.", None, ""),
+        ("", None, ""),
+        ("half", None, ""),
+        ("340282366920938463463374607431768211455", None, ""),
+    ] {
+        let percent = text.parse::<Percent>().ok();
+        assert_eq!(percent.map(|percent| percent.parts), parts, "{text}");
+        if let Some(percent) = percent {
+            assert_eq!(percent.to_string(), shown);
+        }
+    }
+}
+
+#[tokio::test]
+async fn stake_is_delegated_moved_claimed_and_shown() {
+    let desk = Desk::new();
+    let (node, amount) = (3, 5 * QPU);
+    let delegator = Keypair::from_uri("//Consumer").unwrap().public();
+    let (from, to) = (3, 4);
+    let one = ["--node", "3"];
+    let some = ["--node", "3", "--amount", "5QPU"];
+    let moving = ["--from", "3", "--to", "4", "--amount", "5QPU"];
+    let share = ["--node", "3", "--percent", "12.5"];
+    let cases: [(&[&str], &[&str], EconomyCall); 8] = [
+        (
+            &["delegation", "add"],
+            &some,
+            EconomyCall::Delegate { node, amount },
+        ),
+        (
+            &["delegation", "remove"],
+            &some,
+            EconomyCall::Undelegate { node, amount },
+        ),
+        (
+            &["delegation", "withdraw"],
+            &one,
+            EconomyCall::WithdrawDelegation { node, delegator },
+        ),
+        (&["delegation", "claim"], &one, EconomyCall::Claim { node }),
+        (
+            &["delegation", "move"],
+            &moving,
+            EconomyCall::MoveDelegation { from, to, amount },
+        ),
+        (&["node", "claim"], &one, EconomyCall::ClaimOwn { node }),
+        (
+            &["node", "commission"],
+            &share,
+            EconomyCall::SetCommission {
+                node,
+                parts: 125_000_000,
+            },
+        ),
+        (
+            &["node", "move-bond"],
+            &moving,
+            EconomyCall::MoveBond { from, to, amount },
+        ),
+    ];
+    for (command, options, call) in cases {
+        let arguments = [command, options, &["--key", "//Consumer"]].concat();
+        desk.run(&arguments).await.unwrap();
+        let (_, submitted) = desk.chain.calls().pop().unwrap();
+        assert_eq!(submitted, Call::Economy(call), "{command:?}");
+        assert!(matches!(
+            desk.run(&[command, options].concat()).await,
+            Err(CliError::NoKey)
+        ));
+    }
+    let hex = hex::encode([9; 32]);
+    let show = ["delegation", "show", "--node", "3", &hex];
+    let shown = desk.json(&show).await;
+    assert_eq!(shown["delegated"], (40 * QPU).to_string());
+    assert_eq!(shown["unbonding"][0]["release_at"], 77);
+    let shown = desk.run(&show).await.unwrap();
+    assert!(
+        shown.contains("40 QPU at stake for node 3, and may claim 1 QPU"),
+        "{shown}"
+    );
+    assert!(shown.contains("10 QPU came from other nodes"), "{shown}");
+    let shown = desk
+        .run(&["delegation", "show", "--node", "3", "//Alice"])
+        .await
+        .unwrap();
+    assert!(shown.contains("has nothing at stake for node 3"), "{shown}");
 }
 
 #[tokio::test]

@@ -53,6 +53,49 @@ impl fmt::Display for Amount {
     }
 }
 
+/// A share as people write it, in per cent with at most seven digits behind the point: `12.5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent {
+    /// In parts of 10⁹.
+    pub parts: u32,
+}
+
+const PERCENT: &str =
+    "a share is written in per cent, such as 12.5: from 0 to 100, with at most 7 digits \
+                       behind the point";
+
+impl FromStr for Percent {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const DIGITS: usize = 7;
+        let text = text.trim();
+        let text = text.strip_suffix('%').unwrap_or(text).trim();
+        let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+        if rest.is_empty() || rest.len() > DIGITS {
+            return Err(PERCENT);
+        }
+        let parts = digits(whole)
+            .and_then(|whole| whole.checked_mul(10_000_000))
+            .zip(digits(&format!("{rest:0<DIGITS$}")))
+            .and_then(|(whole, rest)| whole.checked_add(rest))
+            .filter(|parts| *parts <= 1_000_000_000)
+            .and_then(|parts| parts.try_into().ok());
+        parts.map(|parts| Percent { parts }).ok_or(PERCENT)
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.parts / 10_000_000, self.parts % 10_000_000);
+        let rest = format!("{rest:07}");
+        match rest.trim_end_matches('0') {
+            "" => write!(f, "{whole} %"),
+            rest => write!(f, "{whole}.{rest} %"),
+        }
+    }
+}
+
 /// An account: SS58, 64 hex digits with or without 0x, or a development key such as `//Alice`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account(pub AccountBytes);

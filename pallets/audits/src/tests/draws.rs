@@ -231,6 +231,8 @@ fn who_does_not_look_is_named_and_another_is_drawn() {
         }
         assert_eq!(outcome(of(SAM)), Some(Outcome::Unresolved));
         assert!(charges().is_empty());
+        let missed = Missed::get().expect("some did nothing");
+        assert!(drawn.iter().all(|node| missed.contains(node)));
         assert!(drawn.windows(2).any(|pair| pair[0] != pair[1]), "{drawn:?}");
     });
 }

@@ -58,6 +58,67 @@ fn a_cheat_is_convicted_and_an_honest_server_of_the_same_session_is_paid() {
 }
 
 #[test]
+fn who_said_what_turned_out_to_be_so_is_thanked() {
+    const FULL: u128 = POSITIONS as u128 * PRICE;
+    // The outcome of a trial, and which of its members agree with it.
+    let trials = [
+        (verdicts(&[(5, Verdict::Fail), (2, Verdict::Pass)]), 0..5),
+        (verdicts(&[(2, Verdict::Fail), (5, Verdict::Pass)]), 2..7),
+        (
+            verdicts(&[(1, Verdict::Pass), (6, Verdict::Withheld)]),
+            1..7,
+        ),
+    ];
+    for (said, right) in trials {
+        new_test_ext().execute_with(|| {
+            drawn();
+            accused(of(SAM), Verdict::Fail);
+            let mut agreed = members(of(SAM))[right].to_vec();
+            say(of(SAM), &said);
+            agreed.sort_unstable();
+            assert_eq!(thanked(FULL), agreed);
+        });
+    }
+    // Where the server is silent nobody was needed but the accuser, who is paid by the slash.
+    new_test_ext().execute_with(|| {
+        drawn();
+        say(of(SAM), &[Verdict::Withheld]);
+        run(ANSWER);
+        assert_eq!(outcome(of(SAM)), Some(Outcome::Withheld));
+        assert!(thanked(FULL).is_empty());
+    });
+    // Nor is anybody thanked whose work came to nothing.
+    new_test_ext().execute_with(|| {
+        drawn();
+        accused(of(SAM), Verdict::Fail);
+        say(
+            of(SAM),
+            &verdicts(&[(4, Verdict::Fail), (3, Verdict::Pass)]),
+        );
+        assert_eq!(audit(of(SAM)).round, Round::Tribunal);
+        assert!(thanked(FULL).is_empty());
+    });
+}
+
+#[test]
+fn everybody_who_let_honest_work_pass_is_thanked() {
+    new_test_ext().execute_with(|| {
+        SecondRate::set(Perbill::one());
+        drawn();
+        let first = members(of(SAM))[0];
+        say(of(SAM), &[Verdict::Pass]);
+        assert!(Done::get().is_none(), "not before it is over");
+        run_to(draws_at());
+        let second = members(of(SAM))[0];
+        say(of(SAM), &[Verdict::Pass]);
+        assert_eq!(outcome(of(SAM)), Some(Outcome::Passed));
+        let mut both = vec![first, second];
+        both.sort_unstable();
+        assert_eq!(thanked(POSITIONS as u128 * PRICE), both);
+    });
+}
+
+#[test]
 fn a_lying_auditor_loses_what_it_staked() {
     new_test_ext().execute_with(|| {
         drawn();

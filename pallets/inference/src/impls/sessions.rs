@@ -5,19 +5,19 @@ use crate::{
     fees,
     pallet::*,
     route,
-    types::{Server, Servers},
+    types::{Funding, Opening, Server, Servers},
     Due, Error, Event, HoldReason, Pallet, Session, Settlement,
 };
 use alloc::collections::BTreeSet;
 use frame_support::{ensure, traits::Get};
 use frame_system::pallet_prelude::BlockNumberFor;
 use quipu_primitives::{
-    traits::{genesis, PayoutGate, Roster},
+    traits::{genesis, Grant, PayoutGate, Quotas, Roster},
     voucher_payload, Balance, Digest, SessionId, SignatureBytes, SubnetId, Voucher,
 };
 use sp_runtime::{
     traits::{Saturating, Zero},
-    DispatchResult,
+    DispatchError, DispatchResult,
 };
 
 /// What a voucher that raises nothing is.
@@ -30,13 +30,17 @@ enum Equal {
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_open_session(
         consumer: T::AccountId,
-        subnet: SubnetId,
-        session_key: [u8; 32],
-        caps: Caps<T>,
-        duration: BlockNumberFor<T>,
-        seed_commitment: Digest,
-        integrator: Option<T::AccountId>,
+        funding: Funding,
+        opening: Opening<T>,
     ) -> DispatchResult {
+        let Opening {
+            subnet,
+            session_key,
+            caps,
+            duration,
+            seed_commitment,
+            integrator,
+        } = opening;
         ensure!(T::Roster::is_active(subnet), Error::<T>::SubnetNotActive);
         let blocks = T::Roster::blocks(subnet).ok_or(Error::<T>::SubnetNotActive)?;
         let context_length =
@@ -58,7 +62,12 @@ impl<T: Config> Pallet<T> {
 
         let session = NextSession::<T>::get();
         NextSession::<T>::put(session.checked_add(1).ok_or(Error::<T>::IdsExhausted)?);
-        Self::hold(HoldReason::Session, &consumer, deposit)?;
+        let grant = match funding {
+            Funding::Own => None,
+            Funding::Quota => Some(Self::take_quota(&consumer, subnet, &servers, deposit)?),
+        };
+        let payer = grant.as_ref().map_or(&consumer, |grant| &grant.payer);
+        Self::hold(HoldReason::Session, payer, deposit)?;
         OpenSessions::<T>::insert(&consumer, open.saturating_add(1));
         servers
             .iter()
@@ -73,6 +82,7 @@ impl<T: Config> Pallet<T> {
             Session {
                 subnet,
                 consumer: consumer.clone(),
+                grant,
                 session_key,
                 seed_commitment,
                 integrator,
@@ -97,6 +107,20 @@ impl<T: Config> Pallet<T> {
             expires_at,
         });
         Ok(())
+    }
+
+    /// Takes the deposit of the consumer's quota, which pays no more than the highest price.
+    fn take_quota(
+        consumer: &T::AccountId,
+        subnet: SubnetId,
+        servers: &Servers<T>,
+        deposit: Balance,
+    ) -> Result<Grant<T::AccountId>, DispatchError> {
+        let parameters = T::Roster::block_parameters(subnet).ok_or(Error::<T>::SubnetNotActive)?;
+        let most = T::Quotas::highest_price(parameters);
+        let is_cheap = |server: &Server| server.price <= most;
+        ensure!(servers.iter().all(is_cheap), Error::<T>::PriceAboveQuota);
+        T::Quotas::take(consumer, deposit)
     }
 
     /// The named servers with their seats of this moment, and the sum of their caps.
@@ -254,7 +278,7 @@ impl<T: Config> Pallet<T> {
                 });
                 continue;
             }
-            match Self::pay_held(HoldReason::Session, &session.consumer, node, amount) {
+            match Self::pay_held(HoldReason::Session, session.payer(), node, amount) {
                 Ok(to) => {
                     paid = paid.saturating_add(amount);
                     Self::deposit_event(Event::ServerPaid {
@@ -283,10 +307,13 @@ impl<T: Config> Pallet<T> {
         let item = Due::Session(id);
         let until = Self::later::<T::RecordRetention>(now);
         let rest = session.held.saturating_sub(paid);
-        let refunded = match Self::release_held(HoldReason::Session, &session.consumer, rest) {
+        if let Some(grant) = &session.grant {
+            T::Quotas::give_back(&session.consumer, grant.day, rest);
+        }
+        let refunded = match Self::release_held(HoldReason::Session, session.payer(), rest) {
             Ok(()) => rest,
             Err(_) => {
-                let to = session.consumer.clone();
+                let to = session.payer().clone();
                 Self::deposit_event(Event::RefundPostponed {
                     item,
                     to,
@@ -323,7 +350,7 @@ impl<T: Config> Pallet<T> {
             Sessions::<T>::insert(id, session);
             return Self::deposit_event(Event::PayoutPostponed { item, until });
         }
-        let (to, amount) = (session.consumer.clone(), session.held);
+        let (to, amount) = (session.payer().clone(), session.held);
         if amount > 0 {
             if Self::release_held(HoldReason::Session, &to, amount).is_err() {
                 let until = Self::later::<T::RecordRetention>(now);

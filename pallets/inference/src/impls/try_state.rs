@@ -110,7 +110,8 @@ impl<T: Config> Pallet<T> {
                 let count: &mut u32 = open.entry(session.consumer.clone()).or_default();
                 *count = count.saturating_add(1);
             }
-            let sum = held.entry((0, session.consumer)).or_default();
+            let payer = session.payer().clone();
+            let sum = held.entry((0, payer)).or_default();
             *sum = sum
                 .checked_add(session.held)
                 .ok_or("the deposits overflow")?;

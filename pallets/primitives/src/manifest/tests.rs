@@ -45,6 +45,28 @@ fn manifest() -> Manifest {
 }
 
 #[test]
+fn the_parameters_of_a_block_are_those_of_its_matrices() {
+    let config = manifest().config;
+    let (hidden, inner) = (
+        u64::from(config.hidden_size),
+        u64::from(config.intermediate_size),
+    );
+    let queries = u64::from(config.heads) * u64::from(config.head_dim);
+    let keys = u64::from(config.kv_heads) * u64::from(config.head_dim);
+    let attention = 2 * hidden * queries + 2 * hidden * keys;
+    assert_eq!(config.block_parameters(), attention + 3 * hidden * inner);
+    let widest = ModelConfig {
+        hidden_size: u32::MAX,
+        intermediate_size: u32::MAX,
+        heads: u16::MAX,
+        kv_heads: u16::MAX,
+        head_dim: u16::MAX,
+        ..config
+    };
+    assert!(widest.block_parameters() > 0, "no overflow");
+}
+
+#[test]
 fn a_sound_manifest_passes() {
     assert_eq!(manifest().validate(), Ok(()));
 }
